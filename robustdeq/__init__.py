@@ -1,0 +1,6 @@
+"""robustdeq: the adversarial-robustness benchmark for deep equilibrium models."""
+
+__version__ = "0.1.0"
+
+# The meaning of a stored number. A bump names in the changelog which records it touches.
+SEMANTICS = 1

@@ -1,0 +1,72 @@
+"""The fixed-point problem, its per-row answer, and the one definition of the residual."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def residual(
+    z: Float[Tensor, "batch dim"], fz: Float[Tensor, "batch dim"]
+) -> Float[Tensor, " batch"]:
+    """How far each row is from a fixed point: |f(z) - z| / |f(z)|, Euclidean, no unit.
+
+    Relative, so that one tolerance serves states and adjoints of any scale; 0 where both vanish.
+    A row that is not finite has residual infinity.
+    """
+    size = torch.linalg.vector_norm(fz, dim=1).clamp_min(torch.finfo(fz.dtype).tiny)
+    value = torch.linalg.vector_norm(fz - z, dim=1) / size
+    return torch.where(torch.isfinite(value), value, torch.inf)
+
+
+class FixedPointProblem(ABC):
+    """Find z with z = f(z), for a batch of independent rows; states are flat, (B, D)."""
+
+    z0: Float[Tensor, "batch dim"]
+
+    @abstractmethod
+    def __call__(self, z: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        """One evaluation of f; row i reads row i of z alone."""
+
+    @abstractmethod
+    def select(self, rows: Int[Tensor, " n"]) -> "FixedPointProblem":
+        """The same problem for some of its rows."""
+
+
+@dataclass(frozen=True)
+class CellProblem(FixedPointProblem):
+    """z = cell(z, *context): the context (the injected input, say) is given row by row."""
+
+    cell: Callable[..., Tensor]
+    context: tuple[Tensor, ...]
+    z0: Float[Tensor, "batch dim"]
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.cell(z, *self.context)
+
+    def select(self, rows: Tensor) -> "CellProblem":
+        return CellProblem(self.cell, tuple(c[rows] for c in self.context), self.z0[rows])
+
+
+@dataclass(frozen=True)
+class Equilibrium:
+    """A solver's answer, row by row.
+
+    Attributes:
+        z: the returned states, detached.
+        residual: of exactly these states.
+        nfe: evaluations of f spent on the row.
+        returned_at: solver steps between the start and the returned state.
+        converged: whether the row met the solver's own stopping rule. Not converging is data.
+        states: the recorded iterates; a row that stopped earlier repeats its answer.
+    """
+
+    z: Float[Tensor, "batch dim"]
+    residual: Float[Tensor, " batch"]
+    nfe: Int[Tensor, " batch"]
+    returned_at: Int[Tensor, " batch"]
+    converged: Bool[Tensor, " batch"]
+    states: Float[Tensor, "steps batch dim"] | None = None

@@ -1,0 +1,53 @@
+"""The errors a user can cause, each with the exit code its command ends with."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class RobustDEQError(Exception):
+    """A mistake or a fact the user can act on: printed as a sentence, never as a traceback."""
+
+    exit_code = 2
+
+
+class SpecError(RobustDEQError):
+    """A value in a configuration, a protocol or an argument is not what it has to be."""
+
+
+class UnknownName(SpecError):
+    """A name that nothing answers to."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str]):
+        known = sorted(known)
+        super().__init__(f"unknown {what} {name!r}; {nearest(name, known)}")
+
+
+class DataError(RobustDEQError):
+    """Images or labels that no model here may be given."""
+
+
+class CheckpointError(RobustDEQError):
+    """Weights that are missing, damaged, or another model's."""
+
+
+class ContractViolation(RobustDEQError):
+    """A plug-in broke the promise of its contract; its result would be worthless."""
+
+
+class StoreError(RobustDEQError):
+    """A results folder or a record in it cannot be read or written."""
+
+
+class TrialsFailed(RobustDEQError):
+    """Some jobs of a run failed; the others are stored."""
+
+    exit_code = 3
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to say after an unknown name: the closest known one, or all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}? (known: {', '.join(known)})"
+    return f"known: {', '.join(known) or 'none'}"

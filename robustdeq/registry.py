@@ -1,0 +1,210 @@
+"""Names to plug-ins: a file in the right folder *is* the registration.
+
+The plug-in `random-states` of the kind `defenses` is the one class in `defenses/random_states.py`
+that fulfils the contract `Defense`. Three places are searched: this package, the entry-point group
+`robustdeq.<kind>` of installed distributions, and lone files loaded with `load_file`. Nothing is
+stored here: what was imported stands in Python's own module table.
+"""
+
+import dataclasses
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import ClassVar
+
+from robustdeq.errors import ContractViolation, SpecError, UnknownName
+
+# kind -> its contract; the package that holds the contract's `base` module holds the plug-ins.
+CONTRACTS = {
+    "adjoints": "Adjoint",
+    "attacks": "Attack",
+    "data": "DataSource",
+    "defenses": "Defense",
+    "objectives": "Objective",
+    "solvers": "Solver",
+    "surrogates": "Surrogate",
+    "threats": "ThreatModel",
+}
+_LONE = "robustdeq_lone_files"
+
+
+class Plugin:
+    """What every contract inherits: a frozen dataclass whose name is its file's.
+
+    `version` is bumped whenever the plug-in's numbers change, so that old and new records are never
+    mixed.
+    """
+
+    kind: ClassVar[str]
+    version: ClassVar[int] = 1
+
+    @classmethod
+    def plugin_name(cls) -> str:
+        """The file stem, with dashes: `random_states.py` is `random-states`."""
+        return cls.__module__.rpartition(".")[2].replace("_", "-")
+
+    @classmethod
+    def from_text(cls, text: str) -> "Plugin":
+        """The plug-in of this kind that a bare name stands for, with default fields.
+
+        Raises:
+            SpecError: a field has no default; the message names it.
+        """
+        found = find(cls.kind, text)
+        for field in dataclasses.fields(found):
+            if field.init and field.default is field.default_factory is dataclasses.MISSING:
+                raise SpecError(
+                    f"{text!r} alone does not say {field.name!r}, which has no default; write a "
+                    f'table: {{ name = "{text}", {field.name} = ... }}'
+                )
+        return found()
+
+
+def names(kind: str) -> list[str]:
+    """Every plug-in name of a kind, sorted.
+
+    Raises:
+        UnknownName: there is no such kind.
+    """
+    return sorted({*_own(kind), *_lone(kind), *_entry_points(kind)})
+
+
+def find(kind: str, name: str) -> type:
+    """The class behind a name.
+
+    Raises:
+        UnknownName: nothing answers to it; the message offers the nearest name.
+        ContractViolation: its file does not hold exactly one class of the kind's contract, or its
+            entry point leads elsewhere.
+    """
+    if name in (lone := _lone(kind)):
+        return lone[name]
+    if name in _stems(kind):
+        module = importlib.import_module(_module_name(kind, name))
+        if _plugins(module, kind):
+            return _sole_plugin(module, kind)
+    if name in (entries := _entry_points(kind)):
+        return _checked(entries[name], kind)
+    raise UnknownName(kind[:-1] if kind.endswith("s") else kind, name, names(kind))
+
+
+def load_file(path: str | Path) -> list[tuple[str, str]]:
+    """Import a lone plug-in file; returns the (kind, name) pairs it provides.
+
+    Raises:
+        SpecError: no such file, it is not Python, or its name hides another plug-in.
+        ContractViolation: it does not define exactly one plug-in class.
+    """
+    path = Path(path).resolve()
+    if not path.is_file() or path.suffix != ".py":
+        raise SpecError(f"plug-in {str(path)!r} is not a Python file; give the path of a .py file")
+    stem = path.stem.replace("-", "_")
+    if not stem.isidentifier():
+        raise SpecError(f"plug-in file {path.name!r} is no Python name; use letters, digits, _")
+    spec = importlib.util.spec_from_file_location(f"{_LONE}.{stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    before = sys.modules.get(spec.name)
+    if before is not None and before.__file__ != module.__file__:
+        raise SpecError(f"{path} would hide the plug-in {before.__file__}; rename one of the files")
+    sys.modules[spec.name] = module  # dataclasses look their own module up
+    try:
+        spec.loader.exec_module(module)
+        return [_provided(module, path)]
+    except BaseException as error:
+        del sys.modules[spec.name]
+        if isinstance(error, SyntaxError):
+            raise SpecError(f"{path}, line {error.lineno}: {error.msg}") from error
+        raise
+
+
+def contract(kind: str) -> type[Plugin]:
+    """The abstract class that the plug-ins of a kind fulfil."""
+    if kind not in CONTRACTS:
+        raise UnknownName("kind of plug-in", kind, CONTRACTS)
+    return getattr(importlib.import_module(f"robustdeq.{kind}.base"), CONTRACTS[kind])
+
+
+def _module_name(kind: str, name: str) -> str:
+    return f"robustdeq.{kind}.{name.replace('-', '_')}"
+
+
+def _provided(module: ModuleType, path: Path) -> tuple[str, str]:
+    """The (kind, name) of the one plug-in in a lone file's module."""
+    kinds = [kind for kind in CONTRACTS if _plugins(module, kind)]
+    if len(kinds) != 1:
+        raise ContractViolation(
+            f"{path} defines plug-ins of {len(kinds)} kinds; expected one class that inherits "
+            f"one contract, for example robustdeq.defenses.base.Defense or Wrapper"
+        )
+    name = _sole_plugin(module, kinds[0]).plugin_name()
+    if name in _own(kinds[0]):
+        raise SpecError(f"{path} would hide the shipped {name!r} of {kinds[0]}; rename the file")
+    return kinds[0], name
+
+
+def _own(kind: str) -> set[str]:
+    """The names of the package's files that hold a plug-in; the others are code these share."""
+    modules = {name: importlib.import_module(_module_name(kind, name)) for name in _stems(kind)}
+    return {name for name, module in modules.items() if _plugins(module, kind)}
+
+
+def _stems(kind: str) -> set[str]:
+    folder = importlib.import_module(contract(kind).__module__.rpartition(".")[0])
+    stems = {module.name for module in pkgutil.iter_modules(folder.__path__)}
+    return {stem.replace("_", "-") for stem in stems - {"base"}}
+
+
+def _lone(kind: str) -> dict[str, type]:
+    modules = [m for n, m in list(sys.modules.items()) if n.startswith(f"{_LONE}.")]
+    return {
+        m.__name__.rpartition(".")[2].replace("_", "-"): _sole_plugin(m, kind)
+        for m in modules
+        if _plugins(m, kind)
+    }
+
+
+def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
+    return {e.name: e for e in importlib.metadata.entry_points(group=f"robustdeq.{kind}")}
+
+
+def _checked(entry: importlib.metadata.EntryPoint, kind: str) -> type:
+    found = entry.load()
+    if (
+        inspect.isclass(found)
+        and issubclass(found, contract(kind))
+        and not inspect.isabstract(found)
+        and found.plugin_name() == entry.name
+    ):
+        return found
+    raise ContractViolation(
+        f"the entry point {entry.name!r} of robustdeq.{kind} is {entry.value}; expected a "
+        f"finished class that fulfils {CONTRACTS[kind]}, in a file of the entry point's name"
+    )
+
+
+def _plugins(module: ModuleType, kind: str) -> list[type]:
+    base = contract(kind)
+    return [
+        member
+        for member in vars(module).values()
+        if inspect.isclass(member)
+        and member.__module__ == module.__name__
+        and issubclass(member, base)
+        and not inspect.isabstract(member)
+    ]
+
+
+def _sole_plugin(module: ModuleType, kind: str) -> type:
+    plugins = _plugins(module, kind)
+    if len(plugins) != 1:
+        raise ContractViolation(
+            f"{module.__name__} defines {len(plugins)} plug-ins of {kind}; expected one per file"
+        )
+    return plugins[0]

@@ -1,0 +1,207 @@
+"""Frozen dataclasses to and from plain TOML/JSON data, strictly, and the digest that names them.
+
+Decoding refuses whatever it does not know, naming the key, the value and the nearest right one,
+before any compute is spent. Encoding leaves out fields that equal their default, so that a field
+added later changes no digest made before; a changed default therefore has to bump `version`.
+"""
+
+import dataclasses
+import hashlib
+import json
+import math
+import types
+import typing
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from robustdeq.errors import SpecError, nearest
+from robustdeq.registry import Plugin, find
+
+T = TypeVar("T")
+
+
+def encode(value: Any) -> Any:
+    """Plain data (dict, list, str, int, float, bool, None) for a spec value; undo with `decode`."""
+    if isinstance(value, Fraction):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {
+            field.name: encode(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not _is_default(field, getattr(value, field.name))
+        }
+        if isinstance(value, Plugin):
+            return {"name": value.plugin_name(), "version": value.version, **fields}
+        return fields
+    if isinstance(value, (tuple, list)):
+        return [encode(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): encode(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise SpecError(f"{value} cannot be written in a spec; expected a finite number")
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value
+    raise SpecError(f"{value!r} of type {type(value).__name__} cannot be written in a spec")
+
+
+def decode(wanted: type[T], data: Any, where: str = "") -> T:
+    """The value of type `wanted` that plain data describes.
+
+    Args:
+        where: the path of `data` in its file, for messages ("columns[2].attack").
+
+    Raises:
+        SpecError: a key is unknown or missing, or a value has the wrong type or range.
+        UnknownName: a plug-in name that nothing answers to.
+    """
+    return _decode(wanted, data, where)
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """The identity of a spec value: hex SHA-256 of its canonical JSON, cut to `length` digits."""
+    return hashlib.sha256(canonical(encode(value)).encode()).hexdigest()[:length]
+
+
+def canonical(data: Any) -> str:
+    """JSON with sorted keys and no spaces: one text for one value."""
+    return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def _is_default(field: dataclasses.Field, value: Any) -> bool:
+    if field.default is not dataclasses.MISSING:
+        return type(field.default) is type(value) and field.default == value
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory() == value
+    return False
+
+
+def _decode(wanted: Any, data: Any, where: str) -> Any:
+    origin = get_origin(wanted)
+    if wanted is Any:
+        return data
+    if origin in (Union, types.UnionType):
+        return _decode_optional(wanted, data, where)
+    if origin is Literal:
+        return _one_of(get_args(wanted), data, where)
+    if origin is tuple:
+        return _decode_tuple(get_args(wanted), data, where)
+    if origin is dict:
+        _expect(isinstance(data, dict), "a table", data, where)
+        item = get_args(wanted)[1]
+        return {key: _decode(item, entry, f"{where}.{key}") for key, entry in data.items()}
+    if isinstance(wanted, type) and issubclass(wanted, Plugin):
+        return _decode_plugin(wanted, data, where)
+    if dataclasses.is_dataclass(wanted):
+        _expect(isinstance(data, dict), "a table", data, where)
+        return _decode_fields(typing.cast(type, wanted), data, where)
+    return _decode_scalar(wanted, data, where)
+
+
+def _decode_scalar(wanted: type, data: Any, where: str) -> Any:
+    if wanted is Fraction:
+        return _decode_fraction(data, where)
+    if wanted is float:
+        number = isinstance(data, (int, float)) and not isinstance(data, bool)
+        _expect(number and math.isfinite(data), "a finite number", data, where)
+        return float(data)
+    if wanted is int:
+        _expect(isinstance(data, int) and not isinstance(data, bool), "an integer", data, where)
+        return data
+    if wanted in (bool, str):
+        word = {bool: "true or false", str: "a text"}[wanted]
+        _expect(isinstance(data, wanted), word, data, where)
+        return data
+    raise TypeError(f"specs have no fields of type {wanted!r}")  # our own impossibility
+
+
+def _decode_fraction(data: Any, where: str) -> Fraction:
+    wanted = 'a fraction written as text, like "8/255"'
+    _expect(isinstance(data, (str, int)) and not isinstance(data, bool), wanted, data, where)
+    try:
+        return Fraction(data)
+    except (ValueError, ZeroDivisionError):
+        raise _error(wanted, data, where) from None
+
+
+def _decode_optional(wanted: Any, data: Any, where: str) -> Any:
+    inner = [option for option in get_args(wanted) if option is not type(None)]
+    if data is None and len(inner) < len(get_args(wanted)):
+        return None
+    if len(inner) != 1:
+        raise TypeError(f"specs have no fields of type {wanted!r}")  # our own impossibility
+    return _decode(inner[0], data, where)
+
+
+def _decode_tuple(items: tuple[Any, ...], data: Any, where: str) -> tuple:
+    _expect(isinstance(data, (list, tuple)), "a list", data, where)
+    if len(items) == 2 and items[1] is Ellipsis:
+        items = (items[0],) * len(data)
+    _expect(len(items) == len(data), f"{len(items)} entries", data, where)
+    return tuple(
+        _decode(item, entry, f"{where}[{i}]")
+        for i, (item, entry) in enumerate(zip(items, data, strict=True))
+    )
+
+
+def _decode_plugin(wanted: type[Plugin], data: Any, where: str) -> Plugin:
+    if isinstance(data, str):
+        return _located(lambda: wanted.from_text(data), where)
+    _expect(isinstance(data, dict) and "name" in data, "a name, or a table with one", data, where)
+    fields = dict(data)
+    name, version = fields.pop("name"), fields.pop("version", None)
+    _expect(isinstance(name, str), "the name of a plug-in", name, where)
+    found = _located(lambda: find(wanted.kind, name), where)
+    if version is not None and version != found.version:
+        raise SpecError(
+            f"{where or name}: written for version {version} of {name!r}, but this is version "
+            f"{found.version}; its numbers changed in between, so run it again"
+        )
+    return _decode_fields(found, fields, where or name)
+
+
+def _decode_fields(wanted: type, data: dict, where: str) -> Any:
+    hints = typing.get_type_hints(wanted)
+    fields = {field.name: field for field in dataclasses.fields(wanted) if field.init}
+    for key in data:
+        if key not in fields:
+            raise SpecError(f"{_at(where)}unknown key {key!r}; {nearest(str(key), fields)}")
+    for name, field in fields.items():
+        required = (
+            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        )
+        if required and name not in data:
+            raise SpecError(f"{_at(where)}key {name!r} is missing; it has no default")
+    prefix = f"{where}." if where else ""
+    values = {key: _decode(hints[key], entry, prefix + key) for key, entry in data.items()}
+    return _located(lambda: wanted(**values), where)
+
+
+def _located(build: Callable[[], Any], where: str) -> Any:
+    """Run a constructor; its own SpecError gets the place in the file in front."""
+    try:
+        return build()
+    except SpecError as error:
+        if where:
+            error.args = (f"{where}: {error}",)
+        raise
+
+
+def _one_of(options: tuple, data: Any, where: str) -> Any:
+    if data not in options:
+        options_text = nearest(str(data), map(str, options))
+        raise SpecError(f"{_at(where)}{data!r} is not an option; {options_text}")
+    return data
+
+
+def _expect(holds: bool, wanted: str, data: Any, where: str) -> None:
+    if not holds:
+        raise _error(wanted, data, where)
+
+
+def _error(wanted: str, data: Any, where: str) -> SpecError:
+    return SpecError(f"{_at(where)}{data!r} is not {wanted}")
+
+
+def _at(where: str) -> str:
+    return f"{where}: " if where else ""

@@ -1,0 +1,92 @@
+"""What an attack sees: a counted, per-row oracle over a model it knows nothing about.
+
+An attack is a function of a surface, not of a model. The surface owns the forward solve, the
+gradient and every short cut that makes them cheap (warm starts, compaction), because only it knows
+the equilibrium behind the logits; the attack owns the search. Truth is neither's: that is the
+judge's, who reads the deployed predictor.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from robustdeq.objectives.base import Objective, View
+
+
+class Reading(NamedTuple):
+    """One evaluation of an objective: its value, and what came with it for free."""
+
+    value: Float[Tensor, " batch"]
+    logits: Float[Tensor, "batch classes"]
+    gradient: Tensor | None = None
+
+
+@dataclass
+class Cost:
+    """Work counted per image-evaluation, the only cost a board may carry.
+
+    `forward`: cell (or network) evaluations; `vjp`: vector-Jacobian products of the same; `calls`:
+    model queries as a black-box attacker counts them.
+    """
+
+    counts: Counter = field(default_factory=Counter)
+
+    def add(self, **counts: int | float) -> None:
+        self.counts.update({name: int(value) for name, value in counts.items()})
+
+
+class Surface(ABC):
+    """The abstract thing an attack sees.
+
+    Everywhere x is (B, *image) in [0, 1], y (B,) the true labels and `rows` the (B,) positions of
+    the samples in their data slice: the key of all per-row state. `rows` is None for callers that
+    cannot name samples (library adapters); then no per-row state is used. Values and gradients are
+    per row: no row's depends on its batch peers.
+
+    Attributes:
+        cost: the account of all work done through this surface.
+        logits_form: whether the logits are a plain function of x, which library attacks need.
+    """
+
+    cost: Cost
+    logits_form: bool = True
+
+    @abstractmethod
+    def view(self, x: Tensor, rows: Tensor | None, needs: frozenset[str]) -> View:
+        """Look without a gradient."""
+
+    @abstractmethod
+    def value(
+        self,
+        x: Tensor,
+        y: Int[Tensor, " batch"],
+        objective: Objective,
+        rows: Tensor | None,
+        target: Tensor | None = None,
+    ) -> Reading:
+        """The objective (B,), without a gradient."""
+
+    @abstractmethod
+    def value_and_grad(
+        self,
+        x: Tensor,
+        y: Int[Tensor, " batch"],
+        objective: Objective,
+        rows: Tensor | None,
+        target: Tensor | None = None,
+    ) -> Reading:
+        """The objective (B,) and the gradient of each row's value by its own x."""
+
+    @abstractmethod
+    def differentiable_logits(self, x: Tensor) -> Float[Tensor, "batch classes"]:
+        """Logits in x's autograd graph, for library attacks; only where `logits_form` holds."""
+
+    @abstractmethod
+    def confirm(
+        self, x: Tensor, y: Int[Tensor, " batch"], rows: Tensor | None
+    ) -> Bool[Tensor, " batch"]:
+        """Is the deployed predictor, started cold, fooled? Counted; never the judge's own draws."""

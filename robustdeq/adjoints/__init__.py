@@ -1,0 +1,1 @@
+"""Adjoints: how an equilibrium is differentiated. They change gradients, never values."""

@@ -1,0 +1,58 @@
+"""What every classifier answers, whatever is inside."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A batch of answers, with the solver's account of each row.
+
+    Networks without an equilibrium report one evaluation, residual 0 and converged.
+    """
+
+    logits: Float[Tensor, "batch classes"]
+    nfe: Int[Tensor, " batch"]
+    residual: Float[Tensor, " batch"]
+    converged: Bool[Tensor, " batch"]
+    state_logits: Float[Tensor, "steps batch classes"] | None = None
+
+    @property
+    def labels(self) -> Int[Tensor, " batch"]:
+        """The predicted class; -1 where a logit is not finite, which no image's label is."""
+        finite = torch.isfinite(self.logits).all(1)
+        return torch.where(finite, self.logits.argmax(1), -1)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """How the network answers: solver, tolerance and step budget T; None without a solver."""
+
+    solver: str | None = None
+    tolerance: float | None = None
+    budget: int | None = None
+
+
+class Classifier(nn.Module, ABC):
+    """A network from images (B, C, H, W) in [0, 1] to logits (B, classes).
+
+    Normalisation is part of the network. Nothing here reads `.training`, keeps state between
+    calls, or mixes rows.
+    """
+
+    @abstractmethod
+    def forward(self, x: Float[Tensor, "batch *image"]) -> Float[Tensor, "batch classes"]:
+        """Logits in the autograd graph."""
+
+    @abstractmethod
+    def predict(self, x: Float[Tensor, "batch *image"], record: Sequence[int] = ()) -> Prediction:
+        """The deployed answer, cold, without gradients; `record` names states to read out."""
+
+    @abstractmethod
+    def deployment(self) -> Deployment:
+        """What this network promises of its solver."""

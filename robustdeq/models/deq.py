@@ -1,0 +1,104 @@
+"""The deep equilibrium classifier."""
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from robustdeq.adjoints.base import Adjoint
+from robustdeq.equilibrium import CellProblem, Equilibrium
+from robustdeq.models.base import Classifier, Deployment, Prediction
+from robustdeq.solvers.base import Solver, solve
+
+
+class DEQClassifier(Classifier):
+    """logits = head(z*) with z* = cell(z*; inject(x)) (Bai, Kolter, Koltun 2019, equation 3).
+
+    Args:
+        inject: x (B, C, H, W) -> u (B, *state), row by row.
+        cell: (z, u) -> (B, *state).
+        head: (B, *state) -> logits (B, classes).
+        state: the shape of one row's state.
+        solver: the deployed one; its tolerance and budget are part of the model.
+        adjoint: the rule that trains the network. An attack brings its own.
+    """
+
+    def __init__(
+        self,
+        inject: nn.Module,
+        cell: nn.Module,
+        head: nn.Module,
+        state: tuple[int, ...],
+        solver: Solver,
+        adjoint: Adjoint,
+    ):
+        super().__init__()
+        self.inject, self.cell, self.head = inject, cell, head
+        self.state, self.solver, self.adjoint = state, solver, adjoint
+
+    def problem(self, x: Float[Tensor, "batch *image"]) -> CellProblem:
+        """The fixed-point problem of a batch, started at zero."""
+        u = self.inject(x)
+        z0 = torch.zeros(len(x), *self.state, dtype=u.dtype, device=u.device).flatten(1)
+        return CellProblem(self._flat_cell, (u,), z0)
+
+    def solve(self, x: Float[Tensor, "batch *image"], record: Sequence[int] = ()) -> Equilibrium:
+        """The deployed equilibrium, cold."""
+        return solve(self.problem(x), self.solver, record)
+
+    def readout(self, z: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch classes"]:
+        """Logits of flat states."""
+        return self.head(z.unflatten(1, self.state))
+
+    def forward(self, x: Tensor) -> Tensor:
+        problem = self.problem(x)
+        equilibrium = solve(problem, self.solver)
+        if not torch.is_grad_enabled():
+            return self.readout(equilibrium.z)
+        return self.readout(self.adjoint.attach(problem, equilibrium, self.solver))
+
+    @torch.no_grad()
+    def predict(self, x: Tensor, record: Sequence[int] = ()) -> Prediction:
+        equilibrium = self.solve(x, record)
+        states = equilibrium.states
+        return Prediction(
+            self.readout(equilibrium.z),
+            equilibrium.nfe,
+            equilibrium.residual,
+            equilibrium.converged,
+            None if states is None else torch.stack([self.readout(z) for z in states]),
+        )
+
+    def deployment(self) -> Deployment:
+        tol = self.solver.tol
+        return Deployment(
+            self.solver.plugin_name(), tol if tol < float("inf") else None, self.solver.max_steps
+        )
+
+    def replaced(
+        self, solver: Solver | None = None, adjoint: Adjoint | None = None
+    ) -> "DEQClassifier":
+        """The same weights, shared, under another solver or adjoint."""
+        other = copy.copy(self)
+        other.solver = solver or self.solver
+        other.adjoint = adjoint or self.adjoint
+        return other
+
+    def _flat_cell(self, z: Tensor, u: Tensor) -> Tensor:
+        return self.cell(z.unflatten(1, self.state), u).flatten(1)
+
+
+def jacobian_penalty(
+    problem: CellProblem, z: Float[Tensor, "batch dim"], v: Float[Tensor, "batch dim"]
+) -> Float[Tensor, ""]:
+    """|J^T v|^2 / |v|^2, the Hutchinson estimate of |J|_F^2 / D (Bai et al. 2021, equation 9).
+
+    Args:
+        z: states to take J = df/dz at, usually the equilibrium; not differentiated through.
+        v: one standard normal probe per row.
+    """
+    leaf = z.detach().requires_grad_()
+    (jtv,) = torch.autograd.grad(problem(leaf), leaf, v, create_graph=True)
+    return (jtv.square().sum(1) / v.square().sum(1)).mean()

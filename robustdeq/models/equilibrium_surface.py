@@ -1,0 +1,116 @@
+"""The white-box view of an equilibrium network: exact gradients at the price of a warm solve."""
+
+import torch
+from torch import Tensor
+
+from robustdeq.adjoints.exact import Exact
+from robustdeq.adjoints.implicit import AdjointProblem, Implicit
+from robustdeq.equilibrium import Equilibrium, FixedPointProblem
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.rows import RowStore
+from robustdeq.models.surface import (
+    Confirm,
+    NetworkSurface,
+    Prepare,
+    Rows,
+    counted_problem,
+    never,
+    require_readable,
+    through_solver_surface,
+    unchanged,
+)
+from robustdeq.objectives.base import Objective, View
+from robustdeq.solvers.anderson import Anderson
+from robustdeq.solvers.base import Solver, solve
+from robustdeq.surface import Cost, Reading
+
+
+class EquilibriumSurface(NetworkSurface):
+    """The equilibrium and its implicit gradient, each row warm-started from its own last visit.
+
+    A row whose solve or adjoint misses its tolerance is no place for an implicit gradient: it is
+    done again cold, through the deployed steps. So no gradient is ever a truncated one, and the
+    function is the deployed one up to the solver's tolerance. One evaluation with a graph, at the
+    solved state, serves the logits, the objective and the last product with the adjoint.
+
+    Args:
+        confirm: (x, y, rows) -> (B,) bool, whether the deployed predictor is fooled.
+        prepare: (x, rows) -> x, differentiable: what a defence does to its input first.
+        solver: of the state; by default the deployed one.
+        adjoint_solver: of v = J^T v + dL/dz.
+    """
+
+    def __init__(
+        self,
+        model: DEQClassifier,
+        confirm: Confirm = never,
+        prepare: Prepare = unchanged,
+        solver: Solver | None = None,
+        adjoint_solver: Solver | None = None,
+    ):
+        super().__init__(confirm, Cost())
+        self._model, self._prepare = model, prepare
+        self._solver = solver or model.solver
+        self._adjoint_solver = adjoint_solver or Anderson(every=2)
+        self._states, self._adjoints = RowStore(), RowStore()
+        self._cold = through_solver_surface(model, never, prepare, self.cost)
+
+    def value_and_grad(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        self.cost.add(calls=len(x))
+        reading, exact = self._implicit(x, y, objective, rows, target)
+        if bool(exact.all()):
+            return reading
+        redo = (~exact).nonzero()[:, 0]
+        deployed = self._cold.value_and_grad(
+            x[redo], y[redo], objective, _take(rows, redo), _take(target, redo)
+        )
+        return Reading(*(
+            mine.index_copy(0, redo, theirs)
+            for mine, theirs in zip(reading, deployed, strict=True)
+        ))  # fmt: skip
+
+    def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
+        return self._model.readout(_warm_solve(problem, self._solver, self._states, rows).z)
+
+    def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
+        problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
+        adjoint = Exact(Implicit(self._adjoint_solver))
+        z = adjoint.attach(problem, solve(problem, self._model.solver), self._model.solver)
+        return self._model.readout(z)
+
+    def _implicit(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
+    ) -> tuple[Reading, Tensor]:
+        """The reading with the implicit gradient, and which rows it is exact for."""
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            problem = counted_problem(self._model.problem(self._prepare(leaf, rows)), self.cost)
+        state = _warm_solve(problem, self._solver, self._states, rows)
+        with torch.enable_grad():
+            z = state.z.clone().requires_grad_()
+            logits = self._model.readout(z)
+            value = objective(View(logits), y, target)
+            (g,) = torch.autograd.grad(value.sum(), z)
+        adjoint_problem = AdjointProblem(problem, z, g)
+        v = _warm_solve(adjoint_problem, self._adjoint_solver, self._adjoints, rows)
+        (gradient,) = torch.autograd.grad(adjoint_problem.fz, leaf, v.z)
+        reading = Reading(value.detach(), logits.detach(), gradient)
+        return reading, state.converged & v.converged
+
+
+def _warm_solve(
+    problem: FixedPointProblem, solver: Solver, store: RowStore, rows: Rows
+) -> Equilibrium:
+    if rows is None:
+        return solve(problem, solver)
+    answer = solve(problem, solver, warm=store.get(rows, problem.z0))
+    store.put(rows, answer.z)
+    return answer
+
+
+def _take(part: Tensor | None, rows: Tensor) -> Tensor | None:
+    return None if part is None else part[rows]

@@ -1,0 +1,166 @@
+"""Any differentiable network as a `Surface`, and the accounting that all surfaces share."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from robustdeq.adjoints.through_solver import ThroughSolver
+from robustdeq.equilibrium import CellProblem
+from robustdeq.errors import SpecError
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.objectives.base import Objective, View
+from robustdeq.solvers.base import solve
+from robustdeq.surface import Cost, Reading, Surface
+
+Rows = Tensor | None
+Confirm = Callable[[Tensor, Tensor, Rows], Tensor]  # (x, y, rows) -> (B,) bool
+Prepare = Callable[[Tensor, Rows], Tensor]  # (x, rows) -> x, differentiable
+Logits = Callable[[Tensor, Rows], Tensor]  # (x, rows) -> (B, classes)
+
+
+def never(x: Tensor, y: Tensor, rows: Rows) -> Tensor:
+    """A confirmation that is never given: the attack spends its whole budget on every row."""
+    return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+
+
+def unchanged(x: Tensor, rows: Rows) -> Tensor:
+    """An input that the defence leaves alone."""
+    return x
+
+
+def counted(value: Tensor, cost: Cost) -> Tensor:
+    """Book one evaluation per row now, and one vector-Jacobian product per row and backward."""
+    count = len(value)
+    cost.add(forward=count)
+    if value.requires_grad:
+        value.register_hook(lambda _: cost.add(vjp=count))
+    return value
+
+
+def counted_problem(problem: CellProblem, cost: Cost) -> CellProblem:
+    """The same problem, every evaluation of its cell booked: also those of rows that only wait."""
+    cell = problem.cell
+    return replace(problem, cell=lambda z, *context: counted(cell(z, *context), cost))
+
+
+def require_readable(objective: Objective) -> None:
+    """Refuse an objective that reads more than logits.
+
+    Raises:
+        SpecError: it needs states or residuals, which this surface does not show.
+    """
+    if more := objective.needs - {"logits"}:
+        raise SpecError(
+            f"objective {objective.plugin_name()!r} reads {', '.join(sorted(more))}, but this "
+            f"surface shows logits alone; attack a surrogate of the solver's states instead"
+        )
+
+
+class NetworkSurface(Surface):
+    """A network's deployed logits, its confirmation and its cost, for any gradient."""
+
+    def __init__(self, confirm: Confirm, cost: Cost):
+        self.cost = cost
+        self._confirm = confirm
+
+    @abstractmethod
+    def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        """Logits without a graph."""
+
+    @abstractmethod
+    def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
+        """Logits in x's graph."""
+
+    def view(self, x: Tensor, rows: Rows, needs: frozenset[str]) -> View:
+        self.cost.add(calls=len(x))
+        with torch.no_grad():
+            return View(self._logits(x, rows))
+
+    def value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        view = self.view(x, rows, objective.needs)
+        return Reading(objective(view, y, target), view.logits)
+
+    def differentiable_logits(self, x: Tensor) -> Tensor:
+        self.cost.add(calls=len(x))
+        return self._differentiable(x, None)
+
+    def confirm(self, x: Tensor, y: Tensor, rows: Rows) -> Tensor:
+        self.cost.add(calls=len(x))
+        return self._confirm(x, y, rows)
+
+
+class AutogradSurface(NetworkSurface):
+    """A function of the images whose gradient is plain backpropagation.
+
+    Args:
+        logits: the function without a graph.
+        differentiable: the same values, in x's graph.
+    """
+
+    def __init__(
+        self,
+        logits: Logits,
+        differentiable: Logits,
+        confirm: Confirm = never,
+        cost: Cost | None = None,
+    ):
+        super().__init__(confirm, cost or Cost())
+        self._no_graph, self._graph = logits, differentiable
+
+    def value_and_grad(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        self.cost.add(calls=len(x))
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            logits = self._differentiable(leaf, rows)
+            value = objective(View(logits), y, target)
+            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        return Reading(value.detach(), logits.detach(), gradient)
+
+    def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        return self._no_graph(x, rows)
+
+    def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
+        return self._graph(x, rows)
+
+
+def network_surface(logits: Logits, confirm: Confirm = never) -> AutogradSurface:
+    """A network without an equilibrium, or a defence's own differentiable stand-in."""
+    cost = Cost()
+
+    def counted_logits(x: Tensor, rows: Rows) -> Tensor:
+        return counted(logits(x, rows), cost)
+
+    return AutogradSurface(counted_logits, counted_logits, confirm, cost)
+
+
+def through_solver_surface(
+    model: DEQClassifier,
+    confirm: Confirm = never,
+    prepare: Prepare = unchanged,
+    cost: Cost | None = None,
+) -> AutogradSurface:
+    """The deployed T-step function, cold, differentiated through its own steps.
+
+    The reference gradient: memory grows with the steps, and nothing is assumed of convergence.
+    """
+    cost = cost or Cost()
+
+    def logits(x: Tensor, rows: Rows) -> Tensor:
+        problem = counted_problem(model.problem(prepare(x, rows)), cost)
+        return model.readout(solve(problem, model.solver).z)
+
+    def differentiable(x: Tensor, rows: Rows) -> Tensor:
+        problem = counted_problem(model.problem(prepare(x, rows)), cost)
+        equilibrium = solve(problem, model.solver)
+        return model.readout(ThroughSolver().attach(problem, equilibrium, model.solver))
+
+    return AutogradSurface(logits, differentiable, confirm, cost)

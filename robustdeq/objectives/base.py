@@ -1,0 +1,36 @@
+"""The contract of an attack objective."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from robustdeq.registry import Plugin
+
+
+@dataclass(frozen=True)
+class View:
+    """What one look at the model shows; an objective reads only what it declares in `needs`."""
+
+    logits: Float[Tensor, "batch classes"]
+    states: Float[Tensor, "steps batch dim"] | None = None
+    residuals: Float[Tensor, "steps batch"] | None = None
+
+
+class Objective(Plugin, ABC):
+    """A differentiable per-row score that grows towards the attacker's goal.
+
+    `needs` names the parts of a `View` it reads: "logits" always comes, "states" and "residuals"
+    only when declared. Row-separable, so that the gradient of the sum is every row's own gradient.
+    """
+
+    kind: ClassVar[str] = "objectives"
+    needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+
+    @abstractmethod
+    def __call__(
+        self, view: View, y: Int[Tensor, " batch"], target: Tensor | None = None
+    ) -> Float[Tensor, " batch"]:
+        """(B,) scores; `target` is (B,) classes to move to, or (B, C) reference logits."""

@@ -1,0 +1,182 @@
+"""The contract of a data source, and the checked images it gives."""
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Integer, UInt8
+from torch import Tensor
+
+from robustdeq.errors import DataError
+from robustdeq.noise import NoiseStream
+from robustdeq.registry import Plugin
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images (N, C, H, W), float32 in [0, 1], and their labels (N,), int64.
+
+    Raises:
+        DataError: no images, another shape or type, a pixel that is NaN or outside [0, 1], a
+            negative label, or another number of labels than images.
+    """
+
+    images: Tensor  # shapes are checked below: a wrong one is a user's mistake, not a type error
+    labels: Tensor
+
+    def __post_init__(self):
+        _check_layout(self.images, self.labels)
+        _check_pixels(self.images)
+        _check_labels(self.labels, None)
+
+    @classmethod
+    def from_bytes(
+        cls,
+        images: UInt8[np.ndarray, "n channels height width"],
+        labels: Integer[np.ndarray, " labels"],
+        white: int = 255,
+    ) -> "Split":
+        """Pixels are stored value / `white`, rounded once to float32."""
+        return cls(
+            torch.from_numpy(images).to(torch.float32).div_(white),
+            torch.from_numpy(labels.astype(np.int64)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, n: int) -> "Split":
+        """The first n images; `n` from 1 to the number there is."""
+        if not 1 <= n <= len(self):
+            raise DataError(f"asked for the first {n} of {len(self)} images; give 1 to {len(self)}")
+        return Split(self.images[:n], self.labels[:n])
+
+    def digest(self) -> str:
+        """Hex SHA-256 of the shape, the pixels (little-endian float32) and the labels (int64)."""
+        sha = hashlib.sha256(repr(tuple(self.images.shape)).encode())
+        sha.update(np.ascontiguousarray(self.images.cpu().numpy(), dtype="<f4").data)
+        sha.update(np.ascontiguousarray(self.labels.cpu().numpy(), dtype="<i8").data)
+        return sha.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """One task: images to learn from, to stop and calibrate on, and to be judged on.
+
+    `held_out` is always a part of the *training* images and disjoint from `train`; `test` is the
+    published test split, untouched.
+
+    Raises:
+        DataError: the three differ in image shape, or a label is not below `classes`.
+    """
+
+    train: Split
+    held_out: Split
+    test: Split
+    classes: int
+
+    def __post_init__(self):
+        for name, split in (("held_out", self.held_out), ("test", self.test)):
+            if split.images.shape[1:] != self.shape:
+                raise DataError(
+                    f"{name} images are {tuple(split.images.shape[1:])}, train images "
+                    f"{self.shape}; all splits need one (channels, height, width)"
+                )
+        for split in (self.train, self.held_out, self.test):
+            _check_labels(split.labels, self.classes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of every image."""
+        channels, height, width = self.train.images.shape[1:]
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class DataSource(Plugin, ABC):
+    """Where a data set comes from: files that are there already. Nothing is ever downloaded."""
+
+    kind: ClassVar[str] = "data"
+
+    @abstractmethod
+    def load(self) -> DataSet:
+        """Read and check everything.
+
+        Raises:
+            DataError: files are missing (the message lists them), damaged, or hold what no model
+                may be given.
+        """
+
+
+def data_folder(root: str) -> Path:
+    """The folder that a source's `root` names: relative ones lie below $ROBUSTDEQ_DATA or ./data.
+
+    A specification can so name its files without the path of one machine, which would become part
+    of the identity of every trial on them.
+    """
+    return Path(os.environ.get("ROBUSTDEQ_DATA", "data")) / root
+
+
+def hold_out(training: Split, count: int) -> tuple[Split, Split]:
+    """(train, held_out): `count` images of a training split held out by a fixed rule.
+
+    The held-out images are those at the first `count` positions of the permutation that
+    `NoiseStream(0).permutation(len(training))` draws; both parts keep the order of the files. The
+    rule reads no label and no test image, and is random because files may be sorted by class.
+
+    Raises:
+        DataError: `count` leaves no image to hold out or none to train on.
+    """
+    if not 1 <= count < len(training):
+        raise DataError(
+            f"held_out = {count} of {len(training)} training images; "
+            f"expected 1 to {len(training) - 1}"
+        )
+    chosen = torch.zeros(len(training), dtype=torch.bool)
+    chosen[NoiseStream(0).permutation(len(training))[:count]] = True
+    return (
+        Split(training.images[~chosen], training.labels[~chosen]),
+        Split(training.images[chosen], training.labels[chosen]),
+    )
+
+
+def _check_layout(images: Tensor, labels: Tensor) -> None:
+    if images.ndim != 4 or images.numel() == 0:
+        raise DataError(
+            f"images have shape {tuple(images.shape)}; expected (N, channels, height, width) with "
+            f"at least one image"
+        )
+    if images.dtype != torch.float32:
+        raise DataError(f"images are {images.dtype}; expected torch.float32, scaled to [0, 1]")
+    if labels.dtype != torch.int64:
+        raise DataError(f"labels are {labels.dtype}; expected torch.int64 class numbers")
+    if labels.shape != (len(images),):
+        raise DataError(
+            f"{len(images)} images with labels of shape {tuple(labels.shape)}; "
+            f"expected one label per image, ({len(images)},)"
+        )
+
+
+def _check_pixels(images: Tensor) -> None:
+    bad = ~((images >= 0) & (images <= 1))  # written so that NaN is bad, too
+    if bad.any():
+        row = int(bad.flatten(1).any(1).nonzero()[0])
+        value = images[row][bad[row]][0].item()
+        step = "repair or drop the image" if value - value != 0 else "divide by the white level"
+        raise DataError(f"image {row} holds the pixel {value:g}; expected [0, 1]: {step}")
+
+
+def _check_labels(labels: Tensor, classes: int | None) -> None:
+    bad = (labels < 0) if classes is None else (labels >= classes)
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        wanted = "0 or more" if classes is None else f"0 to {classes - 1}"
+        raise DataError(
+            f"label {int(labels[row])} of image {row} is out of range; expected {wanted}: "
+            f"renumber the classes from 0"
+        )

@@ -1,0 +1,208 @@
+"""The contract of a defence, and the defended model that is attacked and judged."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from robustdeq.errors import SpecError
+from robustdeq.models.base import Classifier, Prediction
+from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.registry import Plugin, find
+from robustdeq.threats.base import ThreatModel
+
+Stage = Literal["network", "training", "inference"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """Where a defence comes from: paper, equation, and what its authors reported."""
+
+    title: str
+    citation: str
+    equation: str = ""
+    reported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a network is built for: the image shape (channels, height, width) and the classes."""
+
+    shape: tuple[int, int, int]
+    classes: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A training batch; `rows` are the samples' positions in the training split."""
+
+    x: Float[Tensor, "batch *image"]
+    y: Int[Tensor, " batch"]
+    rows: Int[Tensor, " batch"]
+    threat: ThreatModel
+
+
+class Defense(Plugin, ABC):
+    """What makes a classifier robust, at training time, at inference or both.
+
+    A frozen dataclass: its fields are its configuration. Every hook receives the `target`, the
+    whole chain, and calls other hooks through `target.defense`, so that an outer wrapper is seen by
+    the inner ones. Randomness comes from `noise` alone, keyed by sample. Only `build` is abstract.
+    """
+
+    kind: ClassVar[str] = "defenses"
+    stage: ClassVar[Stage] = "network"
+    card: ClassVar[Card]
+
+    @classmethod
+    def from_text(cls, text: str) -> "Defense":
+        """A chain with default fields, outermost first: "trades/vanilla"."""
+        name, _, base = text.partition("/")
+        found = find("defenses", name)
+        if not base:
+            if issubclass(found, Wrapper):
+                raise SpecError(f"{name!r} wraps a base; write {name}/vanilla, for example")
+            return found()
+        if not issubclass(found, Wrapper):
+            raise SpecError(f"{name!r} is a network and wraps nothing; drop {'/' + base!r}")
+        return found(base=Defense.from_text(base))
+
+    @property
+    def chain(self) -> str:
+        """The names of the chain, outermost first, joined by "/"."""
+        return self.plugin_name()
+
+    @abstractmethod
+    def build(self, task: Task) -> Classifier:
+        """A fresh network; parameters are drawn from torch's generator, which the caller seeds."""
+
+    def craft(
+        self, target: "DefendedModel", batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+    ) -> Tensor:
+        """The training input (B, *image). `memory` lasts across the epochs of one training."""
+        return batch.x
+
+    def outputs(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+        """The logits (B, C) that the training loss reads."""
+        return target.classifier(x)
+
+    def penalty(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+        """A scalar added to the training loss."""
+        return x.new_zeros(())
+
+    def objective(
+        self, target: "DefendedModel", batch: Batch, x_adv: Tensor, noise: RowNoise
+    ) -> Tensor:
+        """The training loss, a scalar: cross-entropy on the crafted input, plus the penalty."""
+        logits = target.defense.outputs(target, x_adv, noise)
+        return cross_entropy(logits, batch.y) + target.defense.penalty(target, x_adv, noise)
+
+    def calibrate(
+        self, target: "DefendedModel", x: Tensor, y: Tensor, noise: RowNoise
+    ) -> dict[str, Any]:
+        """Plain data fixed once after training on held-out training images (x, y)."""
+        return {}
+
+    def transform(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+        """What inference does to its input first; purification goes here."""
+        return x
+
+    def infer(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Prediction:
+        """The deployed answer."""
+        return target.classifier.predict(target.defense.transform(target, x, noise))
+
+    def relaxed(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+        """Logits of `infer`'s answer, differentiable in x: identity backward through `transform`.
+
+        The backward pass differentiable approximation of Athalye, Carlini and Wagner (2018).
+        """
+        with torch.no_grad():
+            transformed = target.defense.transform(target, x, noise)
+        return target.classifier(transformed + (x - x.detach()))
+
+
+@dataclass(frozen=True)
+class Wrapper(Defense, ABC):
+    """A defence around another one: what it does not override is its base's."""
+
+    base: Defense
+    stage: ClassVar[Stage] = "training"
+
+    def __post_init__(self):
+        if self.stage == "training" and self.base.stage == "inference":
+            raise SpecError(
+                f"{self.chain!r}: a training defence cannot wrap the inference defence "
+                f"{self.base.plugin_name()!r}; inference wrappers stand outermost"
+            )
+        inner = self.base.chain.split("/")
+        if self.plugin_name() in inner:
+            raise SpecError(f"{self.chain!r} wraps {self.plugin_name()!r} around itself")
+
+    @property
+    def chain(self) -> str:
+        return f"{self.plugin_name()}/{self.base.chain}"
+
+    def build(self, task: Task) -> Classifier:
+        return self.base.build(task)
+
+    def craft(
+        self, target: "DefendedModel", batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+    ) -> Tensor:
+        return self.base.craft(target, batch, noise, memory)
+
+    def outputs(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+        return self.base.outputs(target, x, noise)
+
+    def penalty(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+        return self.base.penalty(target, x, noise)
+
+    def objective(
+        self, target: "DefendedModel", batch: Batch, x_adv: Tensor, noise: RowNoise
+    ) -> Tensor:
+        return self.base.objective(target, batch, x_adv, noise)
+
+    def calibrate(
+        self, target: "DefendedModel", x: Tensor, y: Tensor, noise: RowNoise
+    ) -> dict[str, Any]:
+        return self.base.calibrate(target, x, y, noise)
+
+    def transform(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+        return self.base.transform(target, x, noise)
+
+    def infer(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Prediction:
+        return self.base.infer(target, x, noise)
+
+    def relaxed(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+        return self.base.relaxed(target, x, noise)
+
+
+def overrides(defense: Defense, hook: str) -> bool:
+    """Whether any defence of the chain replaces a hook of the contract."""
+    if isinstance(defense, Wrapper):
+        own = getattr(type(defense), hook) is not getattr(Wrapper, hook)
+        return own or overrides(defense.base, hook)
+    return getattr(type(defense), hook) is not getattr(Defense, hook)
+
+
+@dataclass(frozen=True, eq=False)
+class DefendedModel:
+    """Defence, network, weights and calibration together: what is attacked and what is judged."""
+
+    defense: Defense
+    classifier: Classifier
+    calibration: Mapping[str, Any]
+
+    def predict(
+        self,
+        x: Float[Tensor, "batch *image"],
+        rows: Int[Tensor, " batch"],
+        noise: NoiseStream,
+    ) -> Prediction:
+        """The deployed answer, cold; `rows` and `noise` key whatever the defence draws."""
+        with torch.no_grad():
+            return self.defense.infer(self, x, noise.at(rows))

@@ -1,0 +1,1 @@
+"""Training: the only package that changes weights or a network's mode."""

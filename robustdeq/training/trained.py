@@ -1,0 +1,127 @@
+"""Entrants in a results folder: trained once, loaded strictly, with what was learnt beside them."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from robustdeq.data.base import DataSet
+from robustdeq.defenses.base import DefendedModel, Task
+from robustdeq.entrant import Entrant
+from robustdeq.errors import CheckpointError
+from robustdeq.models.base import Classifier
+from robustdeq.noise import NoiseStream
+from robustdeq.results.files import read_text, write
+from robustdeq.results.store import ResultStore
+from robustdeq.spec import encode
+from robustdeq.training.central import build, train
+from robustdeq.training.checkpoint import load_checkpoint, save_checkpoint
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the store knows of a trained entrant."""
+
+    checkpoint: str
+    calibration: dict[str, Any]
+
+
+def find_trained(store: ResultStore, entrant: Entrant) -> Trained | None:
+    """The entrant's weights and calibration, if its training has finished.
+
+    Raises:
+        CheckpointError: the entry is damaged.
+    """
+    path = store.entrants / entrant.id / "entrant.json"
+    if not path.exists():
+        return None
+    try:
+        facts = json.loads(read_text(path))
+        return Trained(facts["checkpoint"], facts["calibration"])
+    except (json.JSONDecodeError, KeyError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it to train again") from None
+
+
+def ensure_trained(
+    store: ResultStore,
+    entrant: Entrant,
+    data: DataSet,
+    device: torch.device,
+    progress: bool = True,
+) -> Trained:
+    """Train what is not trained yet, go on with what was interrupted, and calibrate.
+
+    An inference wrapper trains nothing: it shares the weights of the chain it wraps.
+
+    Raises:
+        SpecError, CheckpointError, StoreError: as training, loading and writing do.
+    """
+    if (found := find_trained(store, entrant)) is not None:
+        return found
+    task = Task(data.shape, data.classes)
+    if entrant.trained != entrant:
+        checkpoint = ensure_trained(store, entrant.trained, data, device, progress).checkpoint
+        model, log = _network(store, entrant, task, device, checkpoint), []
+        return _enter(store, entrant, model, checkpoint, data, log)
+    resume = store.entrants / entrant.id / "unfinished.safetensors"
+    model, log = train(entrant, data, device, resume, progress)
+    checkpoint = save_checkpoint(store.checkpoints / f"{entrant.id}.safetensors", model)
+    trained = _enter(store, entrant, model, checkpoint, data, log)
+    resume.unlink(missing_ok=True)
+    return trained
+
+
+def load_model(
+    store: ResultStore, entrant: Entrant, task: Task, device: torch.device
+) -> DefendedModel:
+    """A freshly built entrant with its recorded weights, in evaluation mode and frozen.
+
+    Raises:
+        CheckpointError: it is not trained, or its weights are not the recorded ones.
+    """
+    trained = find_trained(store, entrant)
+    if trained is None:
+        raise CheckpointError(
+            f"{entrant.chain} seed {entrant.seed} is not trained in {store.root}; run "
+            f"`robustdeq train {entrant.chain}` first"
+        )
+    model = _network(store, entrant, task, device, trained.checkpoint)
+    return DefendedModel(entrant.defense, model, trained.calibration)
+
+
+def _network(
+    store: ResultStore, entrant: Entrant, task: Task, device: torch.device, checkpoint: str
+) -> Classifier:
+    model = build(entrant, task)
+    load_checkpoint(store.checkpoints / f"{entrant.trained.id}.safetensors", model, checkpoint)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _enter(
+    store: ResultStore,
+    entrant: Entrant,
+    model: Classifier,
+    checkpoint: str,
+    data: DataSet,
+    log: list[dict[str, Any]],
+) -> Trained:
+    """Calibrate on the held-out images and write the entrant's entry, the last step of training."""
+    device = next(model.parameters()).device
+    images, labels = data.held_out.images.to(device), data.held_out.labels.to(device)
+    noise = NoiseStream(entrant.seed).child("calibration")
+    rows = torch.arange(len(images), device=device)
+    target = DefendedModel(entrant.defense, model, {})
+    calibration = entrant.defense.calibrate(target, images, labels, noise.at(rows))
+    facts = {
+        "chain": entrant.chain,
+        "entrant": encode(entrant),
+        "card": asdict(entrant.defense.card),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "checkpoint": checkpoint,
+        "calibration": calibration,
+        "log": log,
+    }
+    text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    write(store.entrants / entrant.id / "entrant.json", text.encode())
+    return Trained(checkpoint, calibration)

@@ -9,12 +9,11 @@ from robustdeq.equilibrium import Equilibrium, FixedPointProblem
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
-    Confirm,
+    Deployed,
     NetworkSurface,
     Prepare,
     Rows,
     counted_problem,
-    never,
     require_readable,
     through_solver_surface,
     unchanged,
@@ -23,6 +22,8 @@ from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
 from robustdeq.surface import Cost, Reading
+
+_LOGITS = frozenset({"logits"})
 
 
 class EquilibriumSurface(NetworkSurface):
@@ -34,7 +35,7 @@ class EquilibriumSurface(NetworkSurface):
     solved state, serves the logits, the objective and the last product with the adjoint.
 
     Args:
-        confirm: (x, y, rows) -> (B,) bool, whether the deployed predictor is fooled.
+        deployed: the predictor that confirms; None never does.
         prepare: (x, rows) -> x, differentiable: what a defence does to its input first.
         solver: of the state; by default the deployed one.
         adjoint_solver: of v = J^T v + dL/dz.
@@ -43,17 +44,17 @@ class EquilibriumSurface(NetworkSurface):
     def __init__(
         self,
         model: DEQClassifier,
-        confirm: Confirm = never,
+        deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
         solver: Solver | None = None,
         adjoint_solver: Solver | None = None,
     ):
-        super().__init__(confirm, Cost())
+        super().__init__(deployed, Cost())
         self._model, self._prepare = model, prepare
         self._solver = solver or model.solver
         self._adjoint_solver = adjoint_solver or Anderson(every=2)
         self._states, self._adjoints = RowStore(), RowStore()
-        self._cold = through_solver_surface(model, never, prepare, self.cost)
+        self._cold = through_solver_surface(model, None, prepare, self.cost)
 
     def value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
@@ -67,14 +68,18 @@ class EquilibriumSurface(NetworkSurface):
         deployed = self._cold.value_and_grad(
             x[redo], y[redo], objective, _take(rows, redo), _take(target, redo)
         )
-        return Reading(*(
-            mine.index_copy(0, redo, theirs)
-            for mine, theirs in zip(reading, deployed, strict=True)
-        ))  # fmt: skip
+        return _replaced(reading, redo, deployed)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
-        return self._model.readout(_warm_solve(problem, self._solver, self._states, rows).z)
+        state = _warm_solve(problem, self._solver, self._states, rows)
+        logits = self._model.readout(state.z)
+        missed = (~state.converged).nonzero()[:, 0]
+        if rows is None or not len(missed):
+            return logits
+        return logits.index_copy(
+            0, missed, self._cold.view(x[missed], rows[missed], _LOGITS).logits
+        )
 
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
         problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
@@ -114,3 +119,13 @@ def _warm_solve(
 
 def _take(part: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if part is None else part[rows]
+
+
+def _replaced(reading: Reading, rows: Tensor, by: Reading) -> Reading:
+    assert reading.gradient is not None
+    assert by.gradient is not None
+    return Reading(
+        reading.value.index_copy(0, rows, by.value),
+        reading.logits.index_copy(0, rows, by.logits),
+        reading.gradient.index_copy(0, rows, by.gradient),
+    )

@@ -10,20 +10,16 @@ from torch import Tensor
 from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
+from robustdeq.models.base import Prediction
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Reading, Surface
 
 Rows = Tensor | None
-Confirm = Callable[[Tensor, Tensor, Rows], Tensor]  # (x, y, rows) -> (B,) bool
+Deployed = Callable[[Tensor, Rows], Prediction]  # (x, rows) -> the deployed predictor's answer
 Prepare = Callable[[Tensor, Rows], Tensor]  # (x, rows) -> x, differentiable
 Logits = Callable[[Tensor, Rows], Tensor]  # (x, rows) -> (B, classes)
-
-
-def never(x: Tensor, y: Tensor, rows: Rows) -> Tensor:
-    """A confirmation that is never given: the attack spends its whole budget on every row."""
-    return torch.zeros(len(x), dtype=torch.bool, device=x.device)
 
 
 def unchanged(x: Tensor, rows: Rows) -> Tensor:
@@ -60,11 +56,16 @@ def require_readable(objective: Objective) -> None:
 
 
 class NetworkSurface(Surface):
-    """A network's deployed logits, its confirmation and its cost, for any gradient."""
+    """A network's deployed logits, its confirmation and its cost, for any gradient.
 
-    def __init__(self, confirm: Confirm, cost: Cost):
+    Args:
+        deployed: the predictor that confirms; None never confirms, so that an attack spends its
+            whole budget on every row.
+    """
+
+    def __init__(self, deployed: Deployed | None, cost: Cost):
         self.cost = cost
-        self._confirm = confirm
+        self._deployed = deployed
 
     @abstractmethod
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
@@ -88,11 +89,17 @@ class NetworkSurface(Surface):
 
     def differentiable_logits(self, x: Tensor) -> Tensor:
         self.cost.add(calls=len(x))
-        return self._differentiable(x, None)
+        if torch.is_grad_enabled() and x.requires_grad:
+            return self._differentiable(x, None)
+        with torch.no_grad():
+            return self._logits(x, None)
 
     def confirm(self, x: Tensor, y: Tensor, rows: Rows) -> Tensor:
-        self.cost.add(calls=len(x))
-        return self._confirm(x, y, rows)
+        if self._deployed is None:
+            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        prediction = self._deployed(x, rows)
+        self.cost.add(calls=len(x), forward=int(prediction.nfe.sum()))
+        return prediction.labels != y
 
 
 class AutogradSurface(NetworkSurface):
@@ -107,10 +114,10 @@ class AutogradSurface(NetworkSurface):
         self,
         logits: Logits,
         differentiable: Logits,
-        confirm: Confirm = never,
+        deployed: Deployed | None = None,
         cost: Cost | None = None,
     ):
-        super().__init__(confirm, cost or Cost())
+        super().__init__(deployed, cost or Cost())
         self._no_graph, self._graph = logits, differentiable
 
     def value_and_grad(
@@ -132,19 +139,19 @@ class AutogradSurface(NetworkSurface):
         return self._graph(x, rows)
 
 
-def network_surface(logits: Logits, confirm: Confirm = never) -> AutogradSurface:
+def network_surface(logits: Logits, deployed: Deployed | None = None) -> AutogradSurface:
     """A network without an equilibrium, or a defence's own differentiable stand-in."""
     cost = Cost()
 
     def counted_logits(x: Tensor, rows: Rows) -> Tensor:
         return counted(logits(x, rows), cost)
 
-    return AutogradSurface(counted_logits, counted_logits, confirm, cost)
+    return AutogradSurface(counted_logits, counted_logits, deployed, cost)
 
 
 def through_solver_surface(
     model: DEQClassifier,
-    confirm: Confirm = never,
+    deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
     cost: Cost | None = None,
 ) -> AutogradSurface:
@@ -163,4 +170,4 @@ def through_solver_surface(
         equilibrium = solve(problem, model.solver)
         return model.readout(ThroughSolver().attach(problem, equilibrium, model.solver))
 
-    return AutogradSurface(logits, differentiable, confirm, cost)
+    return AutogradSurface(logits, differentiable, deployed, cost)

@@ -1,0 +1,124 @@
+"""The checks of every trial: does the model answer for itself, and did the attack see it?"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.evaluation.judge import Judge, Verdict
+from robustdeq.noise import NoiseStream
+from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.surface import Surface
+from robustdeq.surrogates.base import Surrogate
+
+PREFLIGHT = 64  # images
+ROUNDING = 1e-5  # logit change between two equal questions, relative to the logits' spread
+COUPLING = 1e-3  # the same between two batches
+CONVERGED = 0.97  # share of rows a model has to solve to its own tolerance
+DEAD = 0.01  # share of rows that may have no gradient
+MISMATCH = 0.005  # share of final inputs on which attacker and judge may disagree
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A raised flag and the figures behind it."""
+
+    name: str
+    detail: str
+
+
+def preflight(judge: Judge, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]:
+    """Is the prediction a function of its own image? Asked on the first clean images."""
+    x, y, rows = x[:PREFLIGHT], y[:PREFLIGHT], rows[:PREFLIGHT]
+    verdict = judge(x, y, rows)
+    first = judge.repeat(x, rows)
+    second = judge.repeat(x, rows)
+    judge.repeat(x.flip(0).roll(1, -1), rows)
+    third = judge.repeat(x, rows)
+    findings = []
+    if _moved(first, second) > ROUNDING:
+        findings.append(Finding("nondeterministic", _change(first, second)))
+    elif _moved(first, third) > ROUNDING:
+        findings.append(Finding("stateful", _change(first, third)))
+    if _moved(first, judge.redraw(x, rows)) > ROUNDING:
+        findings.append(Finding("randomised", "judged on one draw, keyed by image"))
+    if findings:
+        return findings  # coupling cannot be told from noise or memory
+    worst = verdict.spread.max().item() / _scale(first)
+    if worst > COUPLING:
+        findings.append(Finding("row-coupled", f"logits moved by {worst:.2g} of their spread"))
+    return findings
+
+
+def gradient_findings(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]:
+    """Does a gradient reach the input? Asked on clean images, with the loss of most attacks."""
+    x, y, rows = x[:PREFLIGHT], y[:PREFLIGHT], rows[:PREFLIGHT]
+    try:
+        gradient = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
+    except RuntimeError as error:
+        return [Finding("missing-gradient", str(error).splitlines()[0])]
+    assert gradient is not None
+    if not bool(torch.isfinite(gradient).all()):
+        return [Finding("non-finite", "an input gradient is NaN or infinite")]
+    dead = (gradient.flatten(1).abs().amax(1) == 0).float().mean().item()
+    if dead > DEAD:
+        return [Finding("zero-gradient", f"{dead:.1%} of the clean images have none")]
+    return []
+
+
+def postflight(
+    target: DefendedModel, clean: Verdict, adversarial: Verdict, attacked: Tensor
+) -> list[Finding]:
+    """What the judged rows themselves say; `attacked` marks those that an attack was run on."""
+    findings = []
+    if overrides(target.defense, "transform"):
+        findings.append(Finding("input-rewritten", f"by {target.defense.chain}"))
+    broken = attacked & ~adversarial.right
+    for name, verdict in (("clean", clean), ("adversarial", adversarial)):
+        if not bool(torch.isfinite(verdict.prediction.logits).all()):
+            findings.append(Finding("non-finite", f"logits of {name} inputs"))
+        share = verdict.prediction.converged.float().mean().item()
+        if share < CONVERGED:
+            findings.append(Finding("unconverged", f"{share:.1%} of {name} rows converged"))
+    if bool(broken.any()):
+        missed = (~adversarial.prediction.converged[broken]).float().mean().item()
+        if missed > 0.5:
+            detail = f"{missed:.1%} of {int(broken.sum())} successes"
+            findings.append(Finding("success-mostly-unconverged", detail))
+    return findings
+
+
+def view_mismatch(
+    surrogate: Surrogate, target: DefendedModel, x: Tensor, rows: Tensor, labels: Tensor
+) -> list[Finding]:
+    """Did the attacker see the model that is judged? Asked cold, on its final inputs."""
+    if not len(x):
+        return []
+    surface = surrogate.bind(target, NoiseStream(0).child("judge"))
+    seen = torch.cat(
+        [
+            surface.view(part, positions, frozenset({"logits"})).logits.argmax(1)
+            for part, positions in zip(x.split(128), rows.split(128), strict=True)
+        ]
+    )
+    share = (seen != labels).float().mean().item()
+    if share <= MISMATCH:
+        return []
+    return [Finding("view-mismatch", f"{share:.1%} of {len(x)} final inputs")]
+
+
+def _scale(logits: Tensor) -> float:
+    """The typical distance between an image's largest and smallest logit."""
+    return max((logits.amax(1) - logits.amin(1)).median().item(), 1e-12)
+
+
+def _moved(a: Tensor, b: Tensor) -> float:
+    """The largest change of a logit, relative to their scale; rows that are NaN in both agree."""
+    change = torch.where(a.isnan() & b.isnan(), 0.0, (a - b).abs())
+    return change.max().item() / _scale(a)
+
+
+def _change(a: Tensor, b: Tensor) -> str:
+    flipped = int((a.argmax(1) != b.argmax(1)).sum())
+    return f"logits moved by up to {(a - b).abs().max().item():.2g}, {flipped} labels flipped"

@@ -1,0 +1,190 @@
+"""One trial, from a loaded entrant to its record."""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from robustdeq.data.base import Split
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.evaluation.bench import Bench, Guard, identity, provenance, refused
+from robustdeq.evaluation.checks import (
+    Finding,
+    gradient_findings,
+    postflight,
+    preflight,
+    view_mismatch,
+)
+from robustdeq.evaluation.crafting import Crafted, Crafter
+from robustdeq.evaluation.judge import Judge, Verdict, margin
+from robustdeq.evaluation.precision import flips
+from robustdeq.evaluation.trial import Trial
+from robustdeq.noise import NoiseStream
+from robustdeq.results.record import Record
+from robustdeq.results.tables import AUDIT
+from robustdeq.surrogates.defended import Defended
+
+KEPT_IMAGES = 32
+Tables = dict[str, pa.Table]
+
+
+def evaluate(
+    trial: Trial, bench: Bench, split: Split, progress: Callable[[int], None] = lambda rows: None
+) -> tuple[Record, Tables]:
+    """Attack, judge and check; nothing is written.
+
+    Raises:
+        ContractViolation: an attack left its threat set, or something changed the model's mode or
+            the global random state.
+    """
+    started = time.monotonic()
+    target = bench.load()
+    for stage in trial.column.stages:
+        if (reason := stage.surrogate.applies(target)) is not None:
+            return refused(trial, bench, target, reason, started), {}
+    guard = Guard(target)
+    outcome = _Outcome(trial, bench, target, split, progress)
+    record, tables = outcome.record(started)
+    guard.check()
+    return record, tables
+
+
+class _Outcome:
+    """The facts of a finished trial."""
+
+    def __init__(
+        self,
+        trial: Trial,
+        bench: Bench,
+        target: DefendedModel,
+        split: Split,
+        progress: Callable[[int], None],
+    ):
+        self._trial, self._bench, self._target = trial, bench, target
+        n = min(trial.column.images or len(split), len(split))
+        self._x, self._y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
+        self._rows = torch.arange(n, device=bench.device)
+        self._judge = Judge(bench.load(), bench.batch_size)
+        self._clean = self._judge(self._x, self._y, self._rows)
+        self._findings = preflight(self._judge, self._x, self._y, self._rows)
+        self._check_gradient()
+        self._crafted: dict[int, Crafted] = {}
+        self._adversarial: dict[int, Verdict] = {}
+        craft = Crafter(target, self._judge, trial.threat, bench.batch_size, progress)
+        for seed in trial.column.seeds:
+            crafted = craft(trial.column, seed, self._x, self._y, self._clean.right)
+            self._crafted[seed] = crafted
+            self._adversarial[seed] = self._judge(crafted.x, self._y, self._rows)
+            self._check(crafted, self._adversarial[seed])
+
+    def robust(self, seed: int) -> Tensor:
+        """(n,) which rows withstood everything under one attack seed."""
+        return self._clean.right & self._crafted[seed].standing & self._adversarial[seed].right
+
+    def record(self, started: float) -> tuple[Record, Tables]:
+        """The record and its tables."""
+        each = {seed: self.robust(seed) for seed in self._trial.column.seeds}
+        worst = torch.stack(list(each.values())).all(0)
+        cost = sum((Counter(c.cost) for c in self._crafted.values()), Counter())
+        n = len(self._x)
+        record = Record(
+            **identity(self._trial, self._bench),
+            status="done",
+            reason=None,
+            n=n,
+            clean=self._clean.right.double().mean().item(),
+            robust=worst.double().mean().item(),
+            seeds={str(seed): robust.double().mean().item() for seed, robust in each.items()},
+            flags=tuple({"name": f.name, "detail": f.detail} for f in _once(self._findings)),
+            cost={name: cost[name] / n for name in sorted(cost)},
+            deployment=self._deployment(),
+            provenance=provenance(self._bench, started),
+        )
+        return record, {
+            "samples": pa.concat_tables([self._samples(seed) for seed in each]),
+            "images": pa.concat_tables([self._images(seed) for seed in each]),
+            "audit": pa.concat_tables([self._audit(seed) for seed in each]),
+        }
+
+    def _check_gradient(self) -> None:
+        for stage in self._trial.column.stages:
+            surface = stage.surrogate.bind(self._target, NoiseStream(0).child("preflight"))
+            self._findings += gradient_findings(surface, self._x, self._y, self._rows)
+
+    def _check(self, crafted: Crafted, verdict: Verdict) -> None:
+        attacked = self._clean.right
+        self._findings += postflight(self._target, self._clean, verdict, attacked)
+        for stage in self._trial.column.stages:
+            if isinstance(stage.surrogate, Defended):
+                self._findings += view_mismatch(
+                    stage.surrogate,
+                    self._target,
+                    crafted.x[attacked],
+                    self._rows[attacked],
+                    verdict.labels[attacked],
+                )
+
+    def _deployment(self) -> dict[str, Any]:
+        deployment = asdict(self._target.classifier.deployment())
+        if deployment["solver"] is None:
+            return {**deployment, "converged_clean": None, "converged_adversarial": None}
+        shares = [v.prediction.converged.double().mean() for v in self._adversarial.values()]
+        clean = self._clean.prediction.converged.double().mean()
+        return {
+            **deployment,
+            "converged_clean": clean.item(),
+            "converged_adversarial": torch.stack(shares).min().item(),
+        }
+
+    def _samples(self, seed: int) -> pa.Table:
+        clean, verdict = self._clean.prediction, self._adversarial[seed].prediction
+        columns = {
+            "index": self._rows,
+            "attack_seed": torch.full_like(self._rows, seed),
+            "label": self._y,
+            "clean_pred": self._clean.settled(self._y),
+            "adv_pred": verdict.labels,
+            "robust": self.robust(seed),
+            "distance": self._trial.threat.distance(self._x, self._crafted[seed].x),
+            "margin": margin(verdict.logits, self._y),
+            "nfe_clean": clean.nfe,
+            "nfe_adv": verdict.nfe,
+            "residual_clean": clean.residual,
+            "residual_adv": verdict.residual,
+        }
+        return pa.table({name: values.cpu().numpy() for name, values in columns.items()})
+
+    def _images(self, seed: int) -> pa.Table:
+        images = self._crafted[seed].x[:KEPT_IMAGES].flatten(1).cpu()
+        return pa.table(
+            {
+                "index": list(range(len(images))),
+                "attack_seed": [seed] * len(images),
+                "image": images.tolist(),
+            }
+        )
+
+    def _audit(self, seed: int) -> pa.Table:
+        verdict = self._adversarial[seed]
+        flipped = flips(self._judge.target, self._crafted[seed].x, verdict.labels).nonzero()[:, 0]
+        margins = margin(verdict.prediction.logits, self._y)[flipped]
+        detail = f"label differs in float64 at 1e-8, attack seed {seed}; value is the margin"
+        return pa.table(
+            {
+                "check": ["float64"] * len(flipped),
+                "index": flipped.tolist(),
+                "value": margins.tolist(),
+                "detail": [detail] * len(flipped),
+            },
+            schema=AUDIT,
+        )
+
+
+def _once(findings: list[Finding]) -> list[Finding]:
+    """The first finding of each name."""
+    return list({finding.name: finding for finding in reversed(findings)}.values())[::-1]

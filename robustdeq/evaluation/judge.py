@@ -1,0 +1,94 @@
+"""The judge: what the deployed predictor says of the attack's candidates, and nothing else."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.models.base import Prediction
+from robustdeq.noise import NoiseStream
+
+ALONE = 32  # rows that are also judged in a batch of one
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The judge's answer for B rows: predictions under the first composition, robust under all."""
+
+    prediction: Prediction
+    right: Bool[Tensor, " batch"]
+    spread: Float[Tensor, " batch"]
+
+    @property
+    def labels(self) -> Int[Tensor, " batch"]:
+        """The label of the first answer."""
+        return self.prediction.labels
+
+    def settled(self, y: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """The label of every row; -1 where it equals y in the first answer, but not in all."""
+        return torch.where(self.right | (self.labels != y), self.labels, -1)
+
+
+class Judge:
+    """Predicts cold, with gradients off, on a copy of the model that no attack has touched.
+
+    Every batch is answered in two orders and batch sizes, and some rows alone as well. A row counts
+    as right only if every answer is; so a prediction that depends on its batch counts as broken.
+
+    Args:
+        target: freshly built and loaded.
+        batch_size: of the first pass; the second uses another one.
+    """
+
+    def __init__(self, target: DefendedModel, batch_size: int):
+        self.target, self._batch_size = target, batch_size
+        self._noise = NoiseStream(0).child("judge")
+
+    def __call__(
+        self,
+        x: Float[Tensor, "batch *image"],
+        y: Int[Tensor, " batch"],
+        rows: Int[Tensor, " batch"],
+    ) -> Verdict:
+        """Judge images x of true labels y at the positions `rows` of their slice."""
+        first = self._predict(x, rows, self._batch_size)
+        order = self._noise.child("order").permutation(len(x)).to(x.device)
+        shuffled = self._predict(x[order], rows[order], max(1, self._batch_size * 2 // 3))
+        second = shuffled.logits[order.argsort()]
+        some = order[:ALONE]
+        alone = first.logits.clone()
+        if len(some):
+            alone[some] = self._predict(x[some], rows[some], 1).logits
+        answers = torch.stack([first.logits, second, alone])
+        finite = torch.isfinite(answers).all(2).all(0)
+        right = ((answers.argmax(2) == y).all(0)) & finite
+        spread = (answers - first.logits).abs().amax((0, 2))
+        return Verdict(first, right, spread)
+
+    def repeat(self, x: Tensor, rows: Tensor) -> Float[Tensor, "batch classes"]:
+        """The logits of the first composition once more."""
+        return self._predict(x, rows, self._batch_size).logits
+
+    def redraw(self, x: Tensor, rows: Tensor) -> Float[Tensor, "batch classes"]:
+        """The logits under another draw of the defence's own noise."""
+        return self.target.predict(x, rows, self._noise.child("redraw")).logits
+
+    def _predict(self, x: Tensor, rows: Tensor, batch_size: int) -> Prediction:
+        parts = [
+            self.target.predict(images, positions, self._noise)
+            for images, positions in zip(x.split(batch_size), rows.split(batch_size), strict=True)
+        ]
+        return Prediction(
+            torch.cat([part.logits for part in parts]),
+            torch.cat([part.nfe for part in parts]),
+            torch.cat([part.residual for part in parts]),
+            torch.cat([part.converged for part in parts]),
+        )
+
+
+def margin(logits: Float[Tensor, "batch classes"], y: Int[Tensor, " batch"]) -> Tensor:
+    """z_y - max over j != y of z_j, (B,): positive where the answer is right."""
+    own = logits.gather(1, y[:, None])[:, 0]
+    return own - logits.scatter(1, y[:, None], -torch.inf).amax(1)

@@ -1,0 +1,167 @@
+"""Protocols: released lists of columns on one data slice and threat model."""
+
+import tomllib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from robustdeq.attacks.base import Attack
+from robustdeq.data.base import DataSet, DataSource
+from robustdeq.entrant import Entrant
+from robustdeq.errors import DataError, SpecError, UnknownName
+from robustdeq.spec import decode, encode
+from robustdeq.surrogates.base import Surrogate
+from robustdeq.surrogates.defended import Defended
+from robustdeq.threats.base import ThreatModel
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One attack on one view of the defended model."""
+
+    attack: Attack
+    surrogate: Surrogate = field(default_factory=Defended)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A complete attack: its stages run in turn, each on the rows that all before it left robust.
+
+    Attributes:
+        seeds: attack seeds; a row is robust if it survives all of them.
+        images: the first n images of the slice only; None attacks all. Fewer than the protocol has
+            leaves the row unranked.
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    seeds: tuple[int, ...]
+    images: int | None = None
+
+    def __post_init__(self):
+        if not self.stages or not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise SpecError(
+                f"column {self.name!r} has {len(self.stages)} stages and seeds {self.seeds}; "
+                f"expected at least one stage and at least one seed, no seed twice"
+            )
+        if self.images is not None and self.images < 1:
+            raise SpecError(f"column {self.name!r}: images {self.images}; expected at least 1")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """An immutable list of required columns.
+
+    Attributes:
+        data: the source whose test split is attacked.
+        digest: of that split; loading another one is an error, so that no figure can be compared
+            across different images.
+        training_seeds: the entrants' seeds that a complete row has.
+        note: what a reader of the board has to know.
+    """
+
+    name: str
+    data: DataSource
+    digest: str
+    threat: ThreatModel
+    columns: tuple[Column, ...]
+    training_seeds: tuple[int, ...] = (0,)
+    note: str = ""
+
+    def __post_init__(self):
+        names = [column.name for column in self.columns]
+        if not names or len(set(names)) < len(names):
+            raise SpecError(f"columns {names}; expected at least one, each with its own name")
+
+    def load_data(self) -> DataSet:
+        """The protocol's data, verified.
+
+        Raises:
+            DataError: the files are missing or damaged, or hold other images than the protocol's.
+        """
+        data = self.data.load()
+        if (found := data.test.digest()) != self.digest:
+            raise DataError(
+                f"protocol {self.name}: the test images have digest {found[:16]}..., expected "
+                f"{self.digest[:16]}...; restore the original files"
+            )
+        return data
+
+    def resolved(self, images: int) -> dict[str, Any]:
+        """Plain data for the store, from which boards are computed without any plug-in."""
+        return {
+            "name": self.name,
+            "data": self.slice(images),
+            "threat": encode(self.threat),
+            "training_seeds": list(self.training_seeds),
+            "columns": encode(self.columns),
+            "note": self.note,
+        }
+
+    def slice(self, images: int) -> dict[str, Any]:
+        """The data slice as records name it."""
+        return {"name": self.data.plugin_name(), "digest": self.digest, "n": images}
+
+
+def shipped() -> list[str]:
+    """The names of the protocols that come with the package."""
+    folder = resources.files("robustdeq") / "protocols"
+    names = (item.name.removesuffix(".toml") for item in folder.iterdir())
+    return sorted(name for name in names if name != "entrants")
+
+
+def load_protocol(name: str) -> Protocol:
+    """A shipped protocol by name, or one of your own by the path of its TOML file.
+
+    Raises:
+        UnknownName: no such protocol; the message offers the nearest name.
+        SpecError: the file does not decode.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise SpecError(f"protocol file {name!r} does not exist; give the path of a TOML file")
+        return _decode(Protocol, path.read_text(), path.stem)
+    if name not in shipped():
+        raise UnknownName("protocol", name, shipped())
+    return _decode(Protocol, _shipped_text(name), name)
+
+
+@dataclass(frozen=True)
+class _Roster:
+    entrants: tuple[Entrant, ...]
+
+
+def default_entrants() -> tuple[Entrant, ...]:
+    """The quickstart's entrants, with the recipes that the committed boards used."""
+    return _decode(_Roster, _shipped_text("entrants"), "entrants").entrants
+
+
+def find_entrant(chain: str) -> Entrant:
+    """The quickstart's entrant of this chain, or the chain with default fields and recipe.
+
+    Raises:
+        UnknownName: a name in the chain is unknown.
+        SpecError: the chain is not well formed.
+    """
+    for entrant in default_entrants():
+        if entrant.chain == chain:
+            return entrant
+    return decode(Entrant, {"defense": chain})
+
+
+def _shipped_text(name: str) -> str:
+    return (resources.files("robustdeq") / "protocols" / f"{name}.toml").read_text()
+
+
+def _decode(wanted: type, text: str, where: str) -> Any:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{where}: not TOML ({error}); mend the file") from None
+    try:
+        return decode(wanted, data)
+    except SpecError as error:
+        error.args = (f"{where}: {error}",)
+        raise

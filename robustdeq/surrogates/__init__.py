@@ -1,0 +1,1 @@
+"""Surrogates: the differentiable views an attacker takes of a defended model, one file each."""

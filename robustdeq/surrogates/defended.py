@@ -1,0 +1,39 @@
+"""The default attack surface: the whole defended path."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_surface import EquilibriumSurface
+from robustdeq.models.surface import network_surface
+from robustdeq.noise import NoiseStream
+from robustdeq.surface import Surface
+from robustdeq.surrogates.base import Surrogate, deployed, positions, straight_through
+
+
+@dataclass(frozen=True)
+class Defended(Surrogate):
+    """The function that is judged, with the best gradient the harness knows of it.
+
+    For an equilibrium network the exact implicit gradient, or through the solver where a row does
+    not converge; never the adjoint that trained it. An input transform is part of the function and
+    has the identity as its derivative. A defence with its own `infer` is attacked through its
+    `relaxed` form.
+    """
+
+    def applies(self, target: DefendedModel) -> str | None:
+        return None
+
+    def bind(self, target: DefendedModel, noise: NoiseStream) -> Surface:
+        model, judge = target.classifier, deployed(target, noise)
+        own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
+        if isinstance(model, DEQClassifier) and not own_path:
+            return EquilibriumSurface(model, judge, straight_through(target, noise))
+        stream = noise.child("relaxed")
+
+        def relaxed(x: Tensor, rows: Tensor | None) -> Tensor:
+            return target.defense.relaxed(target, x, stream.at(positions(x, rows)))
+
+        return network_surface(relaxed, judge)

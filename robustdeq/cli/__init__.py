@@ -1,0 +1,44 @@
+"""The command `robustdeq`: one module per subcommand, imported when it is asked for."""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+
+from robustdeq import __version__
+from robustdeq.cli import board, check, listing, report, run, train
+from robustdeq.errors import RobustDEQError
+
+_COMMANDS = (run, train, board, report, check, listing)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code.
+
+    0: done. 2: a mistake of the user's, told in one sentence. 3: some jobs failed, the others are
+    stored. 1: a defect of ours, with its traceback. 130: interrupted; what finished is stored.
+    """
+    parser = argparse.ArgumentParser(
+        prog="robustdeq",
+        description="The adversarial-robustness benchmark for deep equilibrium models.",
+        epilog="Start with `robustdeq run`: it trains, attacks and ranks four models on digits.",
+    )
+    parser.add_argument("--version", action="version", version=f"robustdeq {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in _COMMANDS:
+        command.add(commands)
+    options = parser.parse_args(arguments)
+    try:
+        return options.command(options)
+    except RobustDEQError as error:
+        print(f"robustdeq: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nrobustdeq: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print("robustdeq: this is a defect of robustdeq; please report it", file=sys.stderr)
+        return 1

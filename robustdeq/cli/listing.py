@@ -1,0 +1,48 @@
+"""`robustdeq list`: what there is, by name."""
+
+import argparse
+from argparse import Namespace
+
+from robustdeq.cli.options import add_plugin
+from robustdeq.registry import CONTRACTS
+
+KINDS = (*sorted(CONTRACTS), "protocols")
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "list", help="list the plug-ins of a kind, or the protocols",
+        description=f"List what is registered. Kinds: {', '.join(KINDS)}.",
+    )  # fmt: skip
+    parser.add_argument("kind", metavar="KIND", help="defenses, attacks, protocols, ...")
+    add_plugin(parser)
+    parser.set_defaults(command=_list)
+
+
+def _list(options: Namespace) -> int:
+    from robustdeq import registry
+    from robustdeq.evaluation.protocol import load_protocol, shipped
+
+    for path in options.plugin:
+        registry.load_file(path)
+    if options.kind == "protocols":
+        entries = {name: load_protocol(name).note for name in shipped()}
+    else:
+        found = {name: registry.find(options.kind, name) for name in registry.names(options.kind)}
+        entries = {name: _line(plugin) for name, plugin in found.items()}
+    width = max(map(len, entries), default=0)
+    for name, line in entries.items():
+        print(f"{name:{width}}  {line}")
+    return 0
+
+
+def _line(plugin: type) -> str:
+    """The first sentence of its docstring; of a defence, also stage and paper."""
+    sentence = (plugin.__doc__ or "").strip().split("\n")[0]
+    if plugin.__dict__.get("card") is None:
+        return sentence
+    from robustdeq.defenses.base import Defense
+
+    assert issubclass(plugin, Defense)
+    return f"[{plugin.stage}] {sentence} {plugin.card.citation}"

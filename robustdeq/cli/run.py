@@ -1,0 +1,106 @@
+"""`robustdeq run`: from a protocol to its board."""
+
+import argparse
+import sys
+from argparse import Namespace
+
+from robustdeq.cli.options import (
+    DEFAULT_PROTOCOL,
+    add_compute,
+    add_results,
+    chosen_entrants,
+)
+from robustdeq.errors import TrialsFailed
+from robustdeq.results.store import ResultStore
+
+_ABOUT = """\
+Train, attack, judge and rank: everything a protocol asks for, from nothing.
+
+Whatever is missing in the results folder is computed and stored, one record per entrant and
+column; whatever is there is kept. So an interrupted run goes on with the same command, and a
+finished one answers at once. Each board row is printed as soon as it is complete, and the board
+at the end is computed from the stored records alone.
+"""
+
+_EXAMPLES = """\
+examples:
+  robustdeq run                                   the quickstart: four models on 8x8 digits
+  robustdeq run --entrant trades/vanilla          one entrant, a chain of defences outermost first
+  robustdeq run --plugin my_defense.py            a defence of your own, beside what is there
+  robustdeq run my-protocol.toml --device cuda    a protocol of your own
+  robustdeq run --again --entrant vanilla         one more run of each trial, with its own record
+
+Records go to DIR/records, weights to DIR/checkpoints, training logs and cards to DIR/entrants,
+boards to DIR/boards. See `robustdeq list protocols` and `robustdeq list defenses` for names.
+"""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "run", help="train, attack and rank the entrants of a protocol",
+        description=_ABOUT, epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument(
+        "protocol", nargs="?", default=DEFAULT_PROTOCOL, metavar="PROTOCOL",
+        help=f"a protocol's name or TOML file (default: {DEFAULT_PROTOCOL})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--entrant", action="append", default=[], metavar="NAME",
+        help="a defence chain such as trades/vanilla; may be repeated (default: the quickstart's)",
+    )  # fmt: skip
+    parser.add_argument("--again", action="store_true", help="run every trial once more")
+    add_results(parser)
+    add_compute(parser)
+    parser.set_defaults(command=_run)
+
+
+def _run(options: Namespace) -> int:
+    # The imports stand here so that `--help` and the boards need no torch.
+    from robustdeq.engines.local import Matrix, with_seeds
+    from robustdeq.engines.place import prepare
+    from robustdeq.evaluation.protocol import load_protocol
+    from robustdeq.results import render, write_boards
+
+    protocol = load_protocol(options.protocol)
+    entrants = chosen_entrants(options.entrant, options.plugin)
+    store = ResultStore(options.results)
+    device = prepare(options.device, options.threads)
+    matrix = Matrix(
+        protocol,
+        with_seeds(entrants, protocol.training_seeds),
+        store,
+        device,
+        say=_say,
+        row_done=lambda chain: _say(_row(store, protocol.name, chain)),
+        again=options.again,
+        progress=not options.quiet,
+    )
+    failures = matrix.run()
+    files = write_boards(store, protocol.name)
+    print(f"\n{render(store, protocol.name, 'md')}")
+    print(f"Board: {', '.join(str(file) for file in files)}")
+    print(f"Records: {store.records}    Weights: {store.checkpoints}")
+    if failures:
+        raise TrialsFailed(
+            f"{len(failures)} of the jobs failed, the first being {failures[0].job} "
+            f"({failures[0].reason}); all others are stored, and the same command tries these again"
+        )
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _row(store: ResultStore, protocol: str, chain: str) -> str:
+    from robustdeq.results import leaderboard
+
+    rows = [row for row in leaderboard(store, protocol) if row.entrant.split(" ")[0] == chain]
+    return "\n".join(
+        f"{row.entrant}: {row.clean:.1%} clean, {row.robust:.1%} robust "
+        f"[{row.interval[0]:.1%}, {row.interval[1]:.1%}], weakest column {row.weakest}"
+        + (f", flags {', '.join(row.flags)}" if row.flags else "")
+        for row in rows
+    )

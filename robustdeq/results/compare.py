@@ -1,0 +1,130 @@
+"""A paired comparison of two entrants of a board."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from robustdeq.errors import SpecError, UnknownName
+from robustdeq.results.evidence import Evidence, Member, gather
+from robustdeq.results.leaderboard import RANKED_SEEDS, SIGNIFICANCE, paired_test, share_weights
+from robustdeq.results.statistics import Difference, Interval, mcnemar, newcombe, paired_counts
+from robustdeq.results.store import ResultStore
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How much more robust accuracy `a` keeps than `b`, on the `n` images judged for both.
+
+    difference, interval: a minus b as fractions, with the 95 % interval.
+    p: two-sided; `method` says of which test and what was compared.
+    seeds: training seeds behind the smaller side.
+    only_a, only_b: images that only one survives; with several seeds the expected number, so
+        that their difference over n is always `difference`.
+    """
+
+    a: str
+    b: str
+    difference: float
+    interval: Interval
+    p: float
+    method: str
+    n: int
+    seeds: int
+    only_a: float
+    only_b: float
+
+    @property
+    def tied(self) -> bool:
+        """Whether the test fails to tell the two apart."""
+        return self.p >= SIGNIFICANCE
+
+
+def compare(store: ResultStore, protocol: str, a: str, b: str) -> Paired:
+    """Compare two entrants by their lowest known figures on their common images.
+
+    With three training seeds on both sides the comparison is of defences (Welch with the image
+    variance added; paired where they share weights), else of one checkpoint each (McNemar's exact
+    test and Newcombe's interval), and `method` says so: two seeds of one defence often differ
+    significantly.
+
+    Raises:
+        UnknownName: the board has no such entrant, or the store no such protocol.
+        SpecError: the two are one, or have no image in common.
+    """
+    evidence = gather(store, store.protocol(protocol))
+    return compared(named(evidence, a), named(evidence, b))
+
+
+def named(evidence: list[Evidence], entrant: str) -> Evidence:
+    """The evidence on the entrant of a name.
+
+    Raises:
+        UnknownName: there is none; the message offers the nearest.
+    """
+    for item in evidence:
+        if item.entrant == entrant:
+            return item
+    raise UnknownName("entrant of the board", entrant, (item.entrant for item in evidence))
+
+
+def compared(a: Evidence, b: Evidence) -> Paired:
+    """The comparison of two entrants whose evidence is gathered already; see `compare`."""
+    if a.entrant == b.entrant:
+        raise SpecError(f"{a.entrant!r} was to be compared with itself; name two entrants")
+    if not (a.images & b.images).any():
+        raise SpecError(
+            f"{a.entrant!r} and {b.entrant!r} have no judged image in common; run the same columns"
+        )
+    if min(len(a.members), len(b.members)) < RANKED_SEEDS:
+        return _of_checkpoints(a, b)
+    return _of_defenses(a, b)
+
+
+def _of_defenses(a: Evidence, b: Evidence) -> Paired:
+    common = a.images & b.images
+    gaps = a.known(common).mean(0) - b.known(common).mean(0)
+    seeds = min(len(a.members), len(b.members))
+    test = "Paired t test, over shared weights," if share_weights(a, b) else "Welch's t test"
+    method = f"{test} between defences with {seeds} training seeds, image variance added."
+    return _paired(a, b, paired_test(a, b), method, seeds, gaps)
+
+
+def _of_checkpoints(a: Evidence, b: Evidence) -> Paired:
+    one, other = _one_each(a, b)
+    common = a.images & b.images
+    survives = one.known[common] == 1.0, other.known[common] == 1.0
+    both, only_a, only_b, neither = paired_counts(*survives)
+    difference = Difference(
+        (only_a - only_b) / int(common.sum()),
+        newcombe(both, only_a, only_b, neither),
+        mcnemar(only_a, only_b),
+    )
+    method = (
+        f"McNemar's exact test and Newcombe's interval between two checkpoints (training seeds "
+        f"{one.seed} and {other.seed}): it compares checkpoints, not defences, which takes "
+        f"{RANKED_SEEDS} seeds of each."
+    )
+    return _paired(a, b, difference, method, 1, one.known[common] - other.known[common])
+
+
+def _one_each(a: Evidence, b: Evidence) -> tuple[Member, Member]:
+    """The members of the lowest common training seed, or the first of each."""
+    pairs = [(m, o) for m in a.members for o in b.members if m.seed == o.seed]
+    return pairs[0] if pairs else (a.members[0], b.members[0])
+
+
+def _paired(
+    a: Evidence, b: Evidence, result: Difference, method: str, seeds: int, gaps: np.ndarray
+) -> Paired:
+    return Paired(
+        a=a.entrant,
+        b=b.entrant,
+        difference=result.estimate,
+        interval=result.interval,
+        p=result.p,
+        method=method,
+        n=len(gaps),
+        seeds=seeds,
+        only_a=float(gaps.clip(min=0.0).sum()),
+        only_b=float((-gaps).clip(min=0.0).sum()),
+    )

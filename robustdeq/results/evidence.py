@@ -1,0 +1,241 @@
+"""What the records of a protocol say, image by image, about every defence in them."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from robustdeq.errors import StoreError
+from robustdeq.results.protocol import ResolvedProtocol
+from robustdeq.results.record import Record
+from robustdeq.results.store import ResultStore
+from robustdeq.results.tables import to_numpy
+from robustdeq.spec import canonical
+
+
+@dataclass(frozen=True)
+class Member:
+    """One training seed of a defence, by its newest weights.
+
+    Verdicts are (n,) over the data slice: 1 survived, 0 broken, NaN not judged. `protocol` is the
+    per-image worst case over the required columns and attack seeds, `known` over the
+    further records of the same weights as well, on the same images.
+    """
+
+    seed: int
+    required: dict[str, Record]
+    further: tuple[Record, ...]
+    columns: dict[str, Float[ndarray, " n"]]
+    clean: Float[ndarray, " n"]
+    known: Float[ndarray, " n"]
+    reweighted: bool
+
+    @property
+    def checkpoint(self) -> str:
+        return next(iter(self.required.values())).checkpoint
+
+    @property
+    def protocol(self) -> Float[ndarray, " n"]:
+        return _worst(self.columns.values())
+
+    @property
+    def records(self) -> list[Record]:
+        return [*self.required.values(), *self.further]
+
+    def settled(self, column: str) -> bool:
+        """Whether nothing is missing: judged, or refused by a network without an equilibrium."""
+        record = self.required.get(column)
+        if record is None:
+            return False
+        return record.status == "done" or record.deployment["solver"] is None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A defence chain with its recipe, over the training seeds that a protocol asks for."""
+
+    entrant: str
+    chain: str
+    complete: bool
+    members: tuple[Member, ...]
+
+    @cached_property
+    def images(self) -> Bool[ndarray, " n"]:
+        """Which images were judged for every training seed."""
+        return np.asarray(~np.isnan(self._known).any(axis=0))
+
+    @cached_property
+    def _known(self) -> Float[ndarray, "seeds n"]:
+        return np.stack([member.known for member in self.members])
+
+    def clean(self) -> Float[ndarray, "seeds images"]:
+        return np.stack([member.clean for member in self.members])[:, self.images]
+
+    def protocol(self) -> Float[ndarray, "seeds images"]:
+        return np.stack([member.protocol for member in self.members])[:, self.images]
+
+    def known(self, among: Bool[ndarray, " n"] | None = None) -> Float[ndarray, "seeds images"]:
+        """The verdicts behind the lowest known figure, on some of the judged images or on all."""
+        images = self.images if among is None else among
+        return self._known[:, images]
+
+
+def gather(store: ResultStore, protocol: ResolvedProtocol) -> list[Evidence]:
+    """The evidence on every defence with at least one judged required column.
+
+    A record belongs to a required column when their specs, the data digest and the threat are
+    equal; the earliest one not retracted counts. Reruns and other columns at the protocol's own
+    radius and deployment are further records of the same weights.
+
+    Raises:
+        StoreError: a record or table is damaged or contradicts its own samples.
+    """
+    records = store.scan({"data.digest": protocol.data["digest"], "threat": protocol.threat})
+    defenses = defaultdict(list)
+    for record in records:
+        if record.entrant["seed"] in protocol.training_seeds:
+            defenses[_identity(record)].append(record)
+    groups = (_members(store, protocol, group) for group in defenses.values())
+    gathered = [members for members in groups if members]
+    entrants = [members[0].records[0].entrant for members in gathered]
+    return [
+        Evidence(entrant["chain"] + suffix, entrant["chain"], _complete(protocol, members), members)
+        for members, entrant, suffix in zip(gathered, entrants, _suffixes(entrants), strict=True)
+    ]
+
+
+def _complete(protocol: ResolvedProtocol, members: tuple[Member, ...]) -> bool:
+    return len(members) == len(protocol.training_seeds) and all(
+        member.settled(name) for member in members for name in protocol.column_names
+    )
+
+
+def _identity(record: Record) -> str:
+    return canonical([record.entrant["defense"], record.entrant["recipe"]])
+
+
+def _members(
+    store: ResultStore, protocol: ResolvedProtocol, records: list[Record]
+) -> tuple[Member, ...]:
+    by_seed = defaultdict(list)
+    for record in records:
+        by_seed[record.entrant["seed"]].append(record)
+    members = (_member(store, protocol, seed, by_seed[seed]) for seed in sorted(by_seed))
+    return tuple(member for member in members if member is not None)
+
+
+def _member(
+    store: ResultStore, protocol: ResolvedProtocol, seed: int, records: list[Record]
+) -> Member | None:
+    belonging = [r for r in records if r.column in protocol.columns and r.status == "done"]
+    if not belonging:
+        return None
+    checkpoint = max(belonging, key=lambda r: (r.provenance["created"], r.stem)).checkpoint
+    required, further = _sorted_out(protocol, [r for r in records if r.checkpoint == checkpoint])
+    done = {name: record for name, record in required.items() if record.status == "done"}
+    judged = {name: verdicts(store, record) for name, record in done.items()}
+    columns = {name: survived for name, (_, survived) in judged.items()}
+    protocol_worst = _worst(columns.values())
+    outside = np.isnan(protocol_worst)
+    known = _worst([protocol_worst, *(verdicts(store, record)[1] for record in further)])
+    known[outside] = np.nan
+    return Member(
+        seed=seed,
+        required=required,
+        further=further,
+        columns=columns,
+        clean=_worst(correct for correct, _ in judged.values()),
+        known=known,
+        reweighted=any(record.checkpoint != checkpoint for record in belonging),
+    )
+
+
+def _sorted_out(
+    protocol: ResolvedProtocol, records: list[Record]
+) -> tuple[dict[str, Record], tuple[Record, ...]]:
+    """The one record of each required column, and the further ones that may lower the figure.
+
+    The earliest run counts; a refusal only where no run was judged.
+    """
+    required, further = {}, []
+    for record in sorted(records, key=lambda r: (r.status == "refused", r.run, r.stem)):
+        name = record.column["name"]
+        if record.column in protocol.columns and name not in required:
+            required[name] = record
+        elif record.status == "done" and _ranks(record.column):
+            further.append(record)
+    in_order = {name: required[name] for name in protocol.column_names if name in required}
+    return in_order, tuple(further)
+
+
+def _ranks(column: dict[str, Any]) -> bool:
+    """Only label attacks at the protocol's own radius, on the model as deployed, may count."""
+    goal, deployment = column.get("goal", "label"), column.get("deployment", "own")
+    return goal == "label" and deployment == "own" and str(column.get("eps_factor", 1)) == "1"
+
+
+def verdicts(store: ResultStore, record: Record) -> tuple[ndarray, ndarray]:
+    """Clean correctness and survival of all attack seeds, each (n,) over the data slice.
+
+    Raises:
+        StoreError: the samples do not give the record's own figures.
+    """
+    table = store.samples(record, ["index", "label", "clean_pred", "robust"])
+    index = to_numpy(table, "index")
+    if len(index) == 0 or index.min() < 0 or index.max() >= record.data["n"]:
+        raise StoreError(
+            f"record {record.stem}: sample indices leave 0..{record.data['n'] - 1}; retract it"
+        )
+    correct = np.full(record.data["n"], np.nan)
+    survived = correct.copy()
+    np.fmin.at(correct, index, to_numpy(table, "label") == to_numpy(table, "clean_pred"))
+    np.fmin.at(survived, index, to_numpy(table, "robust"))
+    n = np.count_nonzero(~np.isnan(survived))
+    figures = (
+        ("n", record.n, n),
+        ("clean", record.clean, np.nansum(correct) / n),
+        ("robust", record.robust, np.nansum(survived) / n),
+    )
+    for name, stored, computed in figures:
+        if stored is None or abs(stored - computed) > 1e-6:
+            raise StoreError(
+                f"record {record.stem} says {name} is {stored}, but its samples give "
+                f"{computed:.6g}; retract it and run the same command again"
+            )
+    return correct, survived
+
+
+def _worst(verdicts: Iterable[ndarray]) -> ndarray:
+    """The per-image minimum; an image that only some columns judged keeps their verdicts."""
+    return np.fmin.reduce(list(verdicts))
+
+
+def _suffixes(entrants: list[dict[str, Any]]) -> list[str]:
+    """For each entrant, what tells it from others of the same chain; empty where nothing must."""
+    settings = [set(_flat(entrant)) for entrant in entrants]
+    suffixes = []
+    for entrant, own in zip(entrants, settings, strict=True):
+        namesakes = [
+            other
+            for peer, other in zip(entrants, settings, strict=True)
+            if peer["chain"] == entrant["chain"]
+        ]
+        particular = sorted(own - set.intersection(*namesakes))
+        suffixes.append(f" [{', '.join(particular)}]" if particular else "")
+    return suffixes
+
+
+def _flat(entrant: dict[str, Any]) -> list[str]:
+    """Every setting of an entrant as "key=value"; the recipe's keys need no prefix."""
+    return [*_leaves(entrant["recipe"], ""), *_leaves(entrant["defense"], "defense.")]
+
+
+def _leaves(value: Any, path: str) -> list[str]:
+    if isinstance(value, dict):
+        return [leaf for key in value for leaf in _leaves(value[key], f"{path}{key}.")]
+    return [f"{path.rstrip('.')}={value}"]

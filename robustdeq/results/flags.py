@@ -1,0 +1,215 @@
+"""The closed list of reasons to distrust a row.
+
+A flag is raised when a record is made or when a board is computed, and shown wherever the figure
+is. A blocking flag turns the figure into an upper bound: the row prints "at most" and has no rank.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from robustdeq.errors import UnknownName
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One named reason: when it is raised, why it matters, what to do about it."""
+
+    name: str
+    blocking: bool
+    raised: str
+    matters: str
+    remedy: str
+
+    def __str__(self) -> str:
+        weight = "blocking" if self.blocking else "note"
+        return f"`{self.name}` ({weight}): {self.raised} {self.matters} {self.remedy}"
+
+
+FLAGS = (
+    Flag(
+        "nondeterministic",
+        True,
+        "Two judgements of the same inputs gave different labels.",
+        "An attack then fails by luck and the figure cannot be reproduced.",
+        "Draw all noise from the stream that `infer` is given.",
+    ),
+    Flag(
+        "stateful",
+        True,
+        "A prediction depended on the predictions made before it.",
+        "The judged model is then not the attacked one.",
+        "Keep nothing between calls, warm starts included.",
+    ),
+    Flag(
+        "row-coupled",
+        True,
+        "An image's label depended on the images in its batch.",
+        "The figure then belongs to a batch size, not to a model.",
+        "Stop every row by its own residual, or deploy a Picard solver.",
+    ),
+    Flag(
+        "zero-gradient",
+        True,
+        "The attacked loss had a zero gradient on too many rows.",
+        "Gradient attacks then end where they started.",
+        "Add a column whose surrogate replaces the flat part.",
+    ),
+    Flag(
+        "missing-gradient",
+        True,
+        "No gradient reached the input.",
+        "White-box columns were then random search.",
+        "Remove the detach, or give the defence a `relaxed` path.",
+    ),
+    Flag(
+        "gradient-misaligned",
+        True,
+        "The gradient disagreed with differences of the judged logits on more than 5 % of rows.",
+        "The attack then climbed another function than the one that is judged.",
+        "Use the through-solver surrogate, or an adjoint that converges.",
+    ),
+    Flag(
+        "view-mismatch",
+        True,
+        "The surrogate's label differed from the judge's on more than 0.5 % of the final inputs.",
+        "The attack then saw another model than the one that is judged.",
+        "Use the exact mode of the surrogate.",
+    ),
+    Flag(
+        "non-finite",
+        True,
+        "Logits or gradients were NaN or infinite.",
+        "Attack steps on them are arbitrary.",
+        "Train again, or bound the logits.",
+    ),
+    Flag(
+        "logit-scale",
+        True,
+        "Logits were so large or so small that the loss saturated in float32.",
+        "Rounding then hides the gradient.",
+        "Attack with a scale-free loss such as DLR, and rescale the read-out.",
+    ),
+    Flag(
+        "binarisation-failed",
+        True,
+        "The attack missed adversarial examples that were planted for it.",
+        "What it misses when planted it misses in earnest.",
+        "Strengthen or adapt the attack until it passes.",
+    ),
+    Flag(
+        "randomised",
+        False,
+        "Predictions draw random numbers by design.",
+        "The figure is an expectation over draws.",
+        "Read it with its number of draws.",
+    ),
+    Flag(
+        "unconverged",
+        False,
+        "Fewer rows converged than the model declares.",
+        "What was judged is a truncated iteration, not an equilibrium.",
+        "Raise the budget, or declare the fixed budget as the model.",
+    ),
+    Flag(
+        "budget-dependent",
+        False,
+        "Inputs crafted at one solver budget lost more than 2 points at another.",
+        "The robustness may be that of the budget.",
+        "Read the accuracies at both budgets.",
+    ),
+    Flag(
+        "input-rewritten",
+        False,
+        "The defence changes its input before the network sees it.",
+        "A gradient through the network alone misses that step.",
+        "Attack through the rewriting and around it.",
+    ),
+    Flag(
+        "readout-mismatch",
+        False,
+        "The prediction is read from another state than the final one.",
+        "An attack on the final state misses its target.",
+        "Attack the state that is read.",
+    ),
+    Flag(
+        "success-mostly-unconverged",
+        False,
+        "Most successful adversarial inputs did not converge.",
+        "The attack may have broken the solver rather than the classifier.",
+        "Read the figure at a larger budget as well.",
+    ),
+    Flag(
+        "checkpoint-changed",
+        False,
+        "The same entrant was recorded with different weights.",
+        "Worst cases are never formed across weights, so only the newest ones are shown.",
+        "Retract the records of the older checkpoint.",
+    ),
+    Flag(
+        "black-box-beats-white-box",
+        True,
+        "A black-box attack broke images that no white-box column broke.",
+        "The gradients then hide something.",
+        "Adapt the white-box attack to the defence.",
+    ),
+    Flag(
+        "transfer-beats-white-box",
+        True,
+        "Inputs crafted on another network broke images that no white-box column broke.",
+        "The gradients then hide something.",
+        "Adapt the white-box attack to the defence.",
+    ),
+    Flag(
+        "noise-beats-attack",
+        True,
+        "Random noise broke images that no attack broke.",
+        "The attack did not work.",
+        "Check its step size, loss and gradient.",
+    ),
+    Flag(
+        "eps-sweep-not-zero",
+        True,
+        "The model stayed accurate at a radius where no image keeps its class.",
+        "The attack did not work.",
+        "Check its step size, loss and gradient.",
+    ),
+    Flag(
+        "fast-exceeds-exact",
+        True,
+        "The fast attack left a higher accuracy than the exact one.",
+        "Its short cuts lose successes.",
+        "Run the column in exact mode.",
+    ),
+    Flag(
+        "more-steps-help",
+        False,
+        "Twice the steps and restarts lowered the figure by more than 2 points.",
+        "The attack had not finished.",
+        "Read the lower figure.",
+    ),
+    Flag(
+        "eps-not-monotone",
+        False,
+        "Accuracy rose with the radius.",
+        "The larger radius contains the smaller one, so one of the attacks was weak.",
+        "Repeat the sweep with more restarts.",
+    ),
+)
+
+
+def find_flag(name: str) -> Flag:
+    """The flag of a name.
+
+    Raises:
+        UnknownName: it is not on the list.
+    """
+    for flag in FLAGS:
+        if flag.name == name:
+            return flag
+    raise UnknownName("flag", name, (flag.name for flag in FLAGS))
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Flag names once each, in the order of the list: blocking ones need not be searched for."""
+    wanted = set(names)
+    return [flag.name for flag in FLAGS if flag.name in wanted]

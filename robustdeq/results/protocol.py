@@ -1,0 +1,64 @@
+"""A protocol as the store keeps it: resolved, so that boards need no plug-in."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from robustdeq.errors import SpecError, StoreError
+from robustdeq.spec import decode, encode
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ResolvedProtocol:
+    """The required columns on one data slice and threat, as encoded specs.
+
+    `note` is printed above every board.
+    """
+
+    name: str
+    data: dict[str, Any]
+    threat: dict[str, Any]
+    training_seeds: tuple[int, ...]
+    columns: tuple[dict[str, Any], ...]
+    note: str = ""
+
+    def __post_init__(self):
+        for key in ("name", "digest", "n"):
+            if key not in self.data:
+                raise SpecError(f"protocol {self.name}: data {self.data} lacks {key!r}")
+        names = self.column_names
+        if not names or len(set(names)) < len(names):
+            raise SpecError(
+                f"protocol {self.name}: columns {names}; expected at least one, named apart"
+            )
+        if not self.training_seeds:
+            raise SpecError(f"protocol {self.name}: no training seeds; expected at least one")
+
+    @property
+    def column_names(self) -> list[str]:
+        return [column["name"] for column in self.columns]
+
+    def to_json(self) -> str:
+        """JSON text that `from_json` inverts."""
+        return json.dumps({"schema": SCHEMA, **encode(self)}, indent=1, ensure_ascii=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, file: str = "the protocol") -> "ResolvedProtocol":
+        """Read a resolved protocol; `file` names it in messages.
+
+        Raises:
+            StoreError: the text is no protocol of this schema.
+        """
+        try:
+            content = json.loads(text)
+            schema = content.pop("schema", None) if isinstance(content, dict) else None
+            if schema != SCHEMA:
+                raise SpecError(f"schema {schema}; expected {SCHEMA}")
+            return decode(cls, content)
+        except (json.JSONDecodeError, SpecError) as error:
+            raise StoreError(
+                f"{file} is not a whole protocol ({error}); "
+                "delete it and run the same command again"
+            ) from error

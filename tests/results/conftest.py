@@ -1,0 +1,8 @@
+import pytest
+
+from robustdeq.results.store import ResultStore
+
+
+@pytest.fixture
+def store(tmp_path):
+    return ResultStore(tmp_path / "runs")

@@ -1,0 +1,161 @@
+"""Small records and stores with verdicts chosen by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from robustdeq.results.record import Record
+from robustdeq.results.store import ResultStore
+from robustdeq.spec import digest
+
+N = 12
+DIGEST = "d1" * 32
+DATA = {"name": "digits", "digest": DIGEST, "n": N}
+THREAT = {"name": "linf", "version": 1, "eps": "3/16"}
+DEQ = {
+    "solver": "picard",
+    "tolerance": 0.001,
+    "budget": 60,
+    "converged_clean": 1.0,
+    "converged_adversarial": 0.975,
+}
+EXPLICIT = dict.fromkeys(DEQ)
+
+
+def column(name: str, seeds: tuple[int, ...] = (0,), **settings: Any) -> dict[str, Any]:
+    attack, surrogate = {"name": name, "version": 1}, {"name": "defended", "version": 1}
+    stages = [{"attack": attack, "surrogate": surrogate}]
+    return {"name": name, "stages": stages, "seeds": list(seeds), **settings}
+
+
+def protocol(
+    name: str = "tiny-v1", seeds: tuple[int, ...] = (0,), columns: tuple[str, ...] = ("pgd", "apgd")
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "data": DATA,
+        "threat": THREAT,
+        "training_seeds": list(seeds),
+        "columns": [column(each) for each in columns],
+    }
+
+
+def spec(chain: str) -> dict[str, Any]:
+    """The encoded plug-in of a defence chain."""
+    name, _, base = chain.partition("/")
+    return {"name": name, "version": 1, **({"base": spec(base)} if base else {})}
+
+
+def weights(text: str) -> str:
+    """A checkpoint digest that is a function of a text."""
+    return text.encode().hex().ljust(64, "0")[:64]
+
+
+def survivors(count: int, n: int = N, start: int = 0) -> np.ndarray:
+    """`count` of n images survive, the first of them at `start`."""
+    return np.roll(np.arange(n) < count, start)
+
+
+def samples(verdicts: np.ndarray, wrong: int = 0) -> pa.Table:
+    """(attack seeds, n) verdicts as a table; the last `wrong` images are misclassified clean."""
+    seeds, n = verdicts.shape
+    index = np.tile(np.arange(n, dtype=np.int32), seeds)
+    label = (index % 10).astype(np.int16)
+    clean = np.where(index >= n - wrong, (label + 1) % 10, label).astype(np.int16)
+    robust = verdicts.ravel()
+    zeros = np.zeros(len(index), dtype=np.float32)
+    nfe = np.full(len(index), 20, dtype=np.int32)
+    return pa.table(
+        {
+            "index": index,
+            "attack_seed": np.repeat(np.arange(seeds, dtype=np.int32), n),
+            "label": label,
+            "clean_pred": clean,
+            "adv_pred": np.where(robust, label, (label + 1) % 10).astype(np.int16),
+            "robust": robust,
+            "distance": zeros + np.float32(0.1875),
+            "margin": np.where(robust, 1.0, -1.0).astype(np.float32),
+            "nfe_clean": nfe,
+            "nfe_adv": nfe,
+            "residual_clean": zeros,
+            "residual_adv": zeros,
+        }
+    )
+
+
+def add(
+    store: ResultStore,
+    chain: str,
+    verdicts: Any,
+    *,
+    name: str = "pgd",
+    seed: int = 0,
+    checkpoint: str | None = None,
+    run: int = 0,
+    wrong: int = 0,
+    recipe: dict[str, Any] | None = None,
+    created: str = "2026-01-01T00:00:00Z",
+    flags: tuple[str, ...] = (),
+    deployment: dict[str, Any] = DEQ,
+    settings: dict[str, Any] | None = None,
+) -> Record:
+    """Append the record of an entrant whose verdicts (n,) or (attack seeds, n) are given.
+
+    None instead of verdicts is a refused column.
+    """
+    seeds = () if verdicts is None else range(np.atleast_2d(verdicts).shape[0])
+    spec_of_column = column(name, tuple(seeds) or (0,), **(settings or {}))
+    recipe = {"name": "central", **(recipe or {})}
+    entrant = {"chain": chain, "defense": spec(chain), "recipe": recipe, "seed": seed}
+    figures: dict[str, Any] = {"n": 0, "clean": None, "robust": None, "seeds": {}}
+    tables = {}
+    if verdicts is not None:
+        matrix = np.atleast_2d(verdicts).astype(bool)
+        n = matrix.shape[1]
+        accuracies = {str(i): float(row.mean()) for i, row in enumerate(matrix)}
+        worst = float(matrix.all(0).mean())
+        figures = {"n": n, "clean": 1 - wrong / n, "robust": worst, "seeds": accuracies}
+        tables = {"samples": samples(matrix, wrong)}
+    record = Record(
+        schema=1,
+        semantics=1,
+        trial=trial(entrant, spec_of_column),
+        checkpoint=weights(checkpoint or f"{chain}{recipe}{seed}"),
+        run=run,
+        status="refused" if verdicts is None else "done",
+        reason="the network has no equilibrium" if verdicts is None else None,
+        entrant=entrant,
+        column=spec_of_column,
+        data=DATA,
+        threat=THREAT,
+        sources=(),
+        flags=tuple({"name": flag, "detail": "by hand"} for flag in flags),
+        cost={} if verdicts is None else {"forward": 400.0, "vjp": 380.5, "calls": 21.0},
+        deployment=deployment,
+        provenance={"created": created},
+        **figures,
+    )
+    store.append(record, tables)
+    return record
+
+
+def trial(entrant: dict[str, Any], spec_of_column: dict[str, Any]) -> str:
+    return digest([entrant, spec_of_column])
+
+
+def tiny_store(root: Path) -> ResultStore:
+    """Four entrants, one training seed, one of each kind of row."""
+    store = ResultStore(root)
+    note = "Verdicts chosen by hand: a check of the machinery."
+    store.write_protocol("tiny-v1", {**protocol(), "note": note})
+    add(store, "vanilla", survivors(1), wrong=1)
+    add(store, "vanilla", survivors(0), name="apgd", wrong=1)
+    add(store, "explicit", survivors(2), deployment=EXPLICIT)
+    add(store, "explicit", None, name="apgd", deployment=EXPLICIT)
+    add(store, "trades/vanilla", survivors(7), flags=("unconverged",))
+    add(store, "trades/vanilla", survivors(7, start=1), name="apgd")
+    add(store, "trades/vanilla", survivors(5), name="square")
+    add(store, "adversarial-training/vanilla", survivors(8))
+    return store

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+
+from robustdeq.errors import SpecError, UnknownName
+from robustdeq.results.compare import compare
+from robustdeq.results.report import report
+from robustdeq.results.statistics import mcnemar, newcombe
+
+from .examples import add, protocol, survivors, tiny_store
+
+
+@pytest.fixture
+def seeded(store):
+    store.write_protocol("tiny-v1", protocol(seeds=(0, 1, 2), columns=("pgd",)))
+    for seed in range(3):
+        add(store, "vanilla", survivors(seed // 2), seed=seed)
+        add(store, "trades/vanilla", survivors(11 + seed // 2), seed=seed)
+        shared = {"checkpoint": f"vanilla {seed}", "seed": seed}
+        add(store, "explicit", survivors(4 + seed), **shared)
+        add(store, "early-state/explicit", survivors(6 + seed), **shared)
+    return store
+
+
+def test_one_seed_compares_checkpoints_and_says_so(tmp_path):
+    store = tiny_store(tmp_path)
+    pair = compare(store, "tiny-v1", "trades/vanilla", "explicit")
+    # trades keeps images 1 to 4 (five under square, the first lost to apgd), explicit 0 and 1.
+    assert (pair.only_a, pair.only_b, pair.n, pair.seeds) == (3, 1, 12, 1)
+    assert pair.difference == pytest.approx(2 / 12)
+    assert pair.p == mcnemar(3, 1)
+    assert pair.interval == newcombe(1, 3, 1, 7)
+    assert pair.tied
+    assert "compares checkpoints, not defences" in pair.method
+
+
+def test_three_seeds_compare_defences(seeded):
+    pair = compare(seeded, "tiny-v1", "trades/vanilla", "vanilla")
+    assert pair.difference == pytest.approx((34 - 1) / 36)
+    assert pair.interval.low < pair.difference < pair.interval.high
+    assert pair.only_a - pair.only_b == pytest.approx(pair.difference * pair.n)
+    assert not pair.tied
+    assert pair.method.startswith("Welch's t test between defences with 3 training seeds")
+
+
+def test_shared_weights_are_compared_pairwise(seeded):
+    pair = compare(seeded, "tiny-v1", "early-state/explicit", "explicit")
+    assert pair.method.startswith("Paired t test, over shared weights")
+    assert pair.difference == pytest.approx(2 / 12)
+
+
+def test_the_order_of_the_two_only_turns_the_signs(seeded):
+    one = compare(seeded, "tiny-v1", "trades/vanilla", "vanilla")
+    other = compare(seeded, "tiny-v1", "vanilla", "trades/vanilla")
+    assert other.difference == -one.difference
+    assert other.interval == pytest.approx((-one.interval.high, -one.interval.low))
+    assert (other.only_a, other.only_b, other.p) == (one.only_b, one.only_a, one.p)
+
+
+def test_rows_on_different_images_meet_on_the_common_ones(store):
+    store.write_protocol("tiny-v1", protocol(columns=("pgd",)))
+    add(store, "vanilla", np.arange(12) >= 6)
+    add(store, "explicit", np.arange(8) >= 4)
+    pair = compare(store, "tiny-v1", "vanilla", "explicit")
+    assert (pair.n, pair.only_a, pair.only_b) == (8, 0, 2)
+    assert pair.difference == -2 / 8
+
+
+def test_checkpoints_of_a_common_training_seed_are_preferred(store):
+    store.write_protocol("tiny-v1", protocol(seeds=(0, 1, 2), columns=("pgd",)))
+    for chain, seeds in (("vanilla", (1, 2)), ("explicit", (0, 1))):
+        for seed in seeds:
+            add(store, chain, survivors(3 + seed), seed=seed)
+    pair = compare(store, "tiny-v1", "vanilla", "explicit")
+    assert pair.difference == 0.0
+    assert "training seeds 1 and 1" in pair.method
+
+
+def test_an_unknown_entrant_offers_the_nearest(seeded):
+    with pytest.raises(UnknownName, match="did you mean 'trades/vanilla'"):
+        compare(seeded, "tiny-v1", "trades/vanila", "vanilla")
+
+
+def test_an_entrant_is_not_compared_with_itself(seeded):
+    with pytest.raises(SpecError, match="name two entrants"):
+        compare(seeded, "tiny-v1", "vanilla", "vanilla")
+
+
+def test_a_report_gives_every_pair_a_verdict_and_every_column_a_line(seeded):
+    text = report(seeded, "tiny-v1", ["trades/vanilla", "vanilla", "explicit"])
+    assert text.count(" against ") == 3
+    assert "trades/vanilla keeps 91.7 points more robust accuracy than vanilla" in text
+    assert "adjusted for 3 comparisons (Holm)" in text
+    lines = text.splitlines()
+    assert next(line for line in lines if line.startswith("| pgd")).split("|")[2:5] == [
+        "           94.4 ",
+        "         2.8 ",
+        "         41.7 ",
+    ]
+
+
+def test_a_report_says_tied_when_the_test_does(tmp_path):
+    store = tiny_store(tmp_path)
+    text = report(store, "tiny-v1", ["trades/vanilla", "explicit"])
+    assert "trades/vanilla and explicit are tied" in text
+    assert "p = 0.625" in text
+    assert "`unconverged` (note)" in text
+
+
+def test_the_verdicts_of_a_report_are_adjusted_for_their_number(store):
+    store.write_protocol("tiny-v1", protocol(columns=("pgd",)))
+    for chain, count in (("vanilla", 2), ("trades/vanilla", 8), ("explicit", 3)):
+        add(store, chain, survivors(count))
+    # Six images only trades keeps: McNemar's p is 1/32, three times that after Holm.
+    alone = report(store, "tiny-v1", ["trades/vanilla", "vanilla"])
+    assert "trades/vanilla keeps 50.0 points more robust accuracy than vanilla (p = 0.031)" in alone
+    among = report(store, "tiny-v1", ["trades/vanilla", "vanilla", "explicit"])
+    assert "trades/vanilla and vanilla are tied" in among
+    assert "(p = 0.094)" in among
+
+
+def test_a_report_needs_two_entrants(seeded):
+    with pytest.raises(SpecError, match="at least two entrants"):
+        report(seeded, "tiny-v1", ["vanilla"])

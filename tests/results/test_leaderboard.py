@@ -1,0 +1,242 @@
+import numpy as np
+import pytest
+
+from robustdeq.errors import StoreError, UnknownName
+from robustdeq.results.leaderboard import leaderboard
+
+from .examples import DEQ, EXPLICIT, add, protocol, survivors
+
+
+@pytest.fixture
+def tiny(store):
+    """A store with a protocol of one training seed and the columns pgd and apgd."""
+    store.write_protocol("tiny-v1", protocol())
+    return store
+
+
+@pytest.fixture
+def seeded(store):
+    """A store with a protocol of three training seeds and one column."""
+    store.write_protocol("tiny-v1", protocol(seeds=(0, 1, 2), columns=("pgd",)))
+    return store
+
+
+def only(store):
+    (standing,) = leaderboard(store, "tiny-v1")
+    return standing
+
+
+def add_seeds(store, chain, counts, **settings):
+    for seed, count in enumerate(counts):
+        add(store, chain, survivors(count), seed=seed, **settings)
+
+
+def test_a_row_is_the_worst_case_per_image_over_columns_and_attack_seeds(tiny):
+    pgd = np.array([[1, 1, 1, 1] * 3, [1, 1, 0, 1] * 3])
+    apgd = np.array([1, 0, 1, 1] * 3)
+    # The column lists two attack seeds, so the protocol has to as well.
+    two_seeds = protocol("two-v1")
+    two_seeds["columns"][0]["seeds"] = [0, 1]
+    tiny.write_protocol("two-v1", two_seeds)
+    add(tiny, "vanilla", pgd)
+    add(tiny, "vanilla", apgd, name="apgd")
+    (standing,) = leaderboard(tiny, "two-v1")
+    assert standing.columns == {"pgd": 0.75, "apgd": 0.75}
+    assert standing.robust == standing.protocol_robust == 0.5
+    assert (standing.n, standing.seeds, standing.complete) == (12, 1, True)
+
+
+def test_the_row_says_who_it_is_and_what_it_cost(tiny):
+    add(tiny, "trades/lyadeq/vanilla", survivors(7), wrong=3)
+    add(tiny, "trades/lyadeq/vanilla", survivors(5), name="apgd", wrong=3)
+    standing = only(tiny)
+    assert standing.entrant == "trades/lyadeq/vanilla"
+    assert (standing.defense, standing.base) == ("trades", "lyadeq/vanilla")
+    assert (standing.clean, standing.weakest) == (0.75, "apgd")
+    assert standing.cost == {"forward": 800.0, "vjp": 761.0, "calls": 42.0}
+    assert standing.deployment["converged_adversarial"] == 0.975
+
+
+def test_a_missing_column_makes_the_row_provisional(tiny):
+    add(tiny, "vanilla", survivors(5))
+    standing = only(tiny)
+    assert not standing.complete
+    assert standing.columns == {"pgd": 5 / 12, "apgd": None}
+    assert standing.column_n == {"pgd": 12}
+
+
+def test_a_refused_column_is_excused_only_without_an_equilibrium(tiny):
+    for chain, deployment in (("explicit", {"deployment": EXPLICIT}), ("vanilla", {})):
+        add(tiny, chain, survivors(5), **deployment)
+        add(tiny, chain, None, name="apgd", **deployment)
+    complete = {s.entrant: s.complete for s in leaderboard(tiny, "tiny-v1")}
+    assert complete == {"explicit": True, "vanilla": False}
+
+
+def test_a_further_attack_lowers_the_row_but_not_its_protocol_figure(tiny):
+    add(tiny, "vanilla", survivors(6))
+    add(tiny, "vanilla", survivors(6), name="apgd")
+    assert only(tiny).external_robust is None
+    add(tiny, "vanilla", survivors(6, start=2), name="square")
+    standing = only(tiny)
+    assert standing.protocol_robust == 6 / 12
+    assert standing.external_robust == standing.robust == 4 / 12
+
+
+def test_a_further_attack_on_other_images_leaves_the_rows_own_images(tiny):
+    add(tiny, "vanilla", survivors(4, n=8))
+    add(tiny, "vanilla", survivors(12), name="square")
+    standing = only(tiny)
+    assert (standing.n, standing.external_robust) == (8, 4 / 8)
+
+
+def test_the_deployment_shows_the_lowest_share_that_converged(tiny):
+    add(tiny, "vanilla", survivors(4))
+    worse = {**DEQ, "converged_clean": 0.99, "converged_adversarial": 0.5}
+    add(tiny, "vanilla", survivors(4), name="apgd", deployment=worse)
+    assert only(tiny).deployment == worse
+
+
+def test_the_earliest_run_is_the_protocols_and_a_rerun_is_external(tiny):
+    add(tiny, "vanilla", survivors(6), name="apgd")
+    add(tiny, "vanilla", survivors(3), run=1)
+    first = add(tiny, "vanilla", survivors(6))
+    standing = only(tiny)
+    assert (standing.protocol_robust, standing.robust) == (6 / 12, 3 / 12)
+    tiny.retract(first.stem, "wrong radius")
+    assert only(tiny).protocol_robust == 3 / 12
+
+
+def test_a_judged_rerun_takes_the_place_of_a_refusal(tiny):
+    add(tiny, "vanilla", None)
+    assert leaderboard(tiny, "tiny-v1") == []
+    add(tiny, "vanilla", survivors(4), run=1)
+    standing = only(tiny)
+    assert (standing.columns["pgd"], standing.external_robust) == (4 / 12, None)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"goal": "cost"}, {"eps_factor": "2"}, {"deployment": "budget-4"}]
+)
+def test_attacks_outside_the_rules_never_touch_the_figure(tiny, settings):
+    add(tiny, "vanilla", survivors(6))
+    add(tiny, "vanilla", survivors(0), name="sweep", settings=settings)
+    assert only(tiny).robust == 6 / 12
+
+
+def test_an_inference_defence_does_not_inherit_the_attacks_on_its_base(tiny):
+    shared = {"checkpoint": "one training"}
+    add(tiny, "vanilla", survivors(2), **shared)
+    add(tiny, "early-state/vanilla", survivors(6), **shared)
+    robust = {s.entrant: s.robust for s in leaderboard(tiny, "tiny-v1")}
+    assert robust == {"vanilla": 2 / 12, "early-state/vanilla": 6 / 12}
+
+
+def test_worst_cases_are_never_formed_across_weights(tiny):
+    add(tiny, "vanilla", survivors(0), checkpoint="old", created="2026-01-01T00:00:00Z")
+    add(tiny, "vanilla", survivors(6), checkpoint="new", created="2026-02-01T00:00:00Z")
+    standing = only(tiny)
+    assert standing.robust == 6 / 12
+    assert standing.flags == ["checkpoint-changed"]
+
+
+def test_two_recipes_of_one_chain_are_two_rows_told_apart(tiny):
+    add(tiny, "vanilla", survivors(2))
+    add(tiny, "vanilla", survivors(3), recipe={"epochs": 5})
+    add(tiny, "explicit", survivors(1), recipe={"epochs": 5})
+    names = [s.entrant for s in leaderboard(tiny, "tiny-v1")]
+    assert names == ["vanilla [epochs=5]", "vanilla", "explicit"]
+
+
+def test_three_seeds_rank_and_a_clear_winner_comes_first(seeded):
+    add_seeds(seeded, "vanilla", (0, 0, 1))
+    add_seeds(seeded, "trades/vanilla", (11, 12, 12))
+    ranks = {s.entrant: s.rank for s in leaderboard(seeded, "tiny-v1")}
+    assert ranks == {"trades/vanilla": 1, "vanilla": 2}
+
+
+def test_rows_that_no_test_tells_apart_share_a_rank(seeded):
+    add_seeds(seeded, "vanilla", (5, 6, 7))
+    add_seeds(seeded, "trades/vanilla", (6, 7, 7))
+    assert [s.rank for s in leaderboard(seeded, "tiny-v1")] == [1, 1]
+
+
+def test_every_further_row_raises_the_bar_for_beating_another(seeded):
+    add_seeds(seeded, "vanilla", (2, 2, 3))
+    add_seeds(seeded, "trades/vanilla", (6, 6, 7))
+    # Welch's p is .029: enough for one pair, not among three.
+    assert [s.rank for s in leaderboard(seeded, "tiny-v1")] == [1, 2]
+    add_seeds(seeded, "explicit", (3, 3, 4))
+    assert [s.rank for s in leaderboard(seeded, "tiny-v1")] == [1, 1, 1]
+
+
+def test_two_seeds_of_three_are_incomplete_and_unranked(seeded):
+    add_seeds(seeded, "vanilla", (5, 6))
+    standing = only(seeded)
+    assert (standing.rank, standing.complete, standing.seeds) == (None, False, 2)
+
+
+def test_a_seed_the_protocol_does_not_ask_for_does_not_count(tiny):
+    add(tiny, "vanilla", survivors(6))
+    add(tiny, "vanilla", survivors(0), seed=1)
+    assert only(tiny).robust == 6 / 12
+
+
+def test_a_row_far_below_its_protocol_figure_loses_its_rank(seeded):
+    add_seeds(seeded, "vanilla", (5, 6, 7))
+    assert only(seeded).rank == 1
+    add(seeded, "vanilla", survivors(0), name="square")
+    assert only(seeded).rank is None
+
+
+def test_a_blocking_flag_takes_the_rank_and_sinks_the_row(seeded):
+    add_seeds(seeded, "trades/vanilla", (11, 12, 12), flags=("zero-gradient",))
+    add_seeds(seeded, "vanilla", (0, 0, 1), flags=("unconverged",))
+    first, last = leaderboard(seeded, "tiny-v1")
+    assert (first.entrant, first.rank, first.flags) == ("vanilla", 1, ["unconverged"])
+    assert (last.entrant, last.rank, last.blocked) == ("trades/vanilla", None, True)
+
+
+def test_fewer_images_than_the_protocol_has_leave_a_row_unranked(seeded):
+    for seed in range(3):
+        add(seeded, "vanilla", survivors(5, n=10), seed=seed)
+    standing = only(seeded)
+    assert (standing.rank, standing.n, standing.complete) == (None, 10, True)
+
+
+def test_adding_a_record_never_raises_the_lowest_known_figure(tiny):
+    rng = np.random.default_rng(0)
+    add(tiny, "vanilla", rng.random(12) < 0.9)
+    figures = [only(tiny).robust]
+    additions = [("apgd", 0), *((f"attack-{i}", 0) for i in range(4)), ("pgd", 1), ("apgd", 1)]
+    for name, run in additions:
+        n = int(rng.integers(6, 13))
+        add(tiny, "vanilla", rng.random(n) < 0.9, name=name, run=run)
+        figures.append(only(tiny).robust)
+    assert figures == sorted(figures, reverse=True)
+    assert figures[-1] < figures[0]
+
+
+def test_no_row_exceeds_its_weakest_column(store):
+    columns = ("pgd", "apgd", "square")
+    store.write_protocol("tiny-v1", protocol(columns=columns))
+    rng = np.random.default_rng(3)
+    for i in range(8):
+        for name in columns:
+            add(store, f"defense-{i}/vanilla", rng.random(12) < 0.7, name=name)
+    for standing in leaderboard(store, "tiny-v1"):
+        assert standing.robust <= standing.columns[standing.weakest]
+        assert standing.columns[standing.weakest] == min(standing.columns.values())
+
+
+def test_a_record_that_contradicts_its_samples_is_refused(tiny):
+    record = add(tiny, "vanilla", survivors(6))
+    path = tiny.records / f"{record.stem}.json"
+    path.write_text(path.read_text().replace('"robust": 0.5', '"robust": 0.75'))
+    with pytest.raises(StoreError, match=r"says robust is 0\.75, but its samples give 0\.5"):
+        leaderboard(tiny, "tiny-v1")
+
+
+def test_an_unknown_protocol_offers_the_nearest(tiny):
+    with pytest.raises(UnknownName, match="did you mean 'tiny-v1'"):
+        leaderboard(tiny, "tiny-v3")

@@ -1,0 +1,178 @@
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+
+from robustdeq.errors import ContractViolation, StoreError, UnknownName
+from robustdeq.results.store import ResultStore
+
+from .examples import add, protocol, samples, survivors
+
+
+def test_what_is_appended_is_found_again(store):
+    first = add(store, "vanilla", survivors(3))
+    add(store, "trades/vanilla", survivors(7))
+    (found,) = store.scan({"entrant.chain": "vanilla"})
+    assert replace(found, tables={}) == first
+    assert len(store.scan()) == 2
+    assert store.samples(found, ["robust"])["robust"].to_pylist() == list(survivors(3))
+
+
+def test_a_second_append_of_one_stem_fails_and_changes_nothing(store):
+    record = add(store, "vanilla", survivors(3))
+    before = {path: path.read_bytes() for path in store.records.iterdir()}
+    with pytest.raises(StoreError, match="append-only"):
+        store.append(record, {"samples": samples(survivors(5)[None])})
+    assert {path: path.read_bytes() for path in store.records.iterdir()} == before
+
+
+def test_an_append_killed_before_its_json_leaves_no_record_and_can_be_repeated(store):
+    # The process dies, without a chance to clean up, at the moment the JSON would appear.
+    script = f"""
+        import os, signal
+        from results.examples import add, survivors
+        from robustdeq.results.store import ResultStore
+        os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        add(ResultStore({str(store.root)!r}), "vanilla", survivors(9))
+    """
+    tests = os.path.dirname(os.path.dirname(__file__))
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], cwd=tests)
+    assert killed.returncode < 0
+    assert store.scan() == []
+    assert list(store.records.iterdir()) != []
+    record = add(store, "vanilla", survivors(3))
+    (found,) = store.scan()
+    assert found.stem == record.stem
+    assert sum(store.samples(found)["robust"].to_pylist()) == 3
+
+
+def test_a_damaged_table_is_never_read(store):
+    record = add(store, "vanilla", survivors(3))
+    path = store.records / f"{record.stem}.samples.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StoreError, match=r"samples\.parquet is damaged"):
+        store.samples(store.scan()[0])
+
+
+def test_a_missing_table_is_named(store):
+    record = add(store, "vanilla", survivors(3))
+    (store.records / f"{record.stem}.samples.parquet").unlink()
+    with pytest.raises(StoreError, match=r"cannot read .*samples\.parquet"):
+        store.samples(store.scan()[0])
+
+
+def test_a_half_written_record_stops_a_scan_with_its_name(store):
+    record = add(store, "vanilla", survivors(3))
+    path = store.records / f"{record.stem}.json"
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(StoreError, match=f"{record.stem}.json is not a whole record"):
+        store.scan()
+
+
+def test_a_renamed_record_is_refused(store):
+    record = add(store, "vanilla", survivors(3))
+    path = store.records / f"{record.stem}.json"
+    path.rename(path.with_name("other.json"))
+    with pytest.raises(StoreError, match="never renamed"):
+        store.scan()
+
+
+def test_an_unknown_field_or_column_offers_the_nearest(store):
+    add(store, "vanilla", survivors(3))
+    (record,) = store.scan()
+    with pytest.raises(UnknownName, match="did you mean 'entrant'"):
+        store.scan({"entrnat.chain": "vanilla"})
+    with pytest.raises(UnknownName, match="did you mean 'margin'"):
+        store.samples(record, ["margn"])
+
+
+def test_a_folder_that_is_a_file_is_reported_in_a_sentence(tmp_path):
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(StoreError, match=r"cannot write .*records: .*another with --results"):
+        add(ResultStore(tmp_path / "runs"), "vanilla", survivors(3))
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace", "link"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
+def test_a_full_or_read_only_disk_is_reported_and_leaves_no_record(store, monkeypatch, call, code):
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, fail)
+        with pytest.raises(StoreError, match=f"{os.strerror(code)}; make the results folder"):
+            add(store, "vanilla", survivors(3))
+    assert store.scan() == []
+    assert not list(store.records.glob(".*"))
+    add(store, "vanilla", survivors(3))
+
+
+def test_a_table_that_does_not_fit_its_schema_is_refused(store):
+    record = add(store, "vanilla", survivors(3))
+    good, again = samples(survivors(3)[None]), replace(record, run=1)
+    with pytest.raises(ContractViolation, match="has no table 'samples'"):
+        store.append(again, {})
+    with pytest.raises(ContractViolation, match="has the columns"):
+        store.append(again, {"samples": good.drop_columns("margin")})
+    holes = good.set_column(5, "robust", pa.array([None] * len(good), pa.bool_()))
+    with pytest.raises(ContractViolation, match="does not fit its schema"):
+        store.append(again, {"samples": holes})
+    with pytest.raises(ContractViolation, match="known: samples, images, audit"):
+        store.append(again, {"samples": good, "sample": good})
+    assert len(store.scan()) == 1
+
+
+def test_optional_tables_come_back_as_they_went_in(store):
+    record = replace(add(store, "vanilla", survivors(3)), run=1)
+    images = pa.table({"index": [0], "attack_seed": [0], "image": [[0.25, 0.5]]})
+    audit = pa.table(
+        {"check": ["zero-gradient"], "index": [None], "value": [0.0], "detail": ["ok"]}
+    )
+    store.append(record, {"samples": samples(survivors(3)[None]), "images": images, "audit": audit})
+    found = store.scan({"run": 1})[0]
+    assert store.table(found, "images").to_pylist() == images.to_pylist()
+    assert store.table(found, "audit").to_pylist() == audit.to_pylist()
+
+
+def test_a_trial_is_finished_until_its_record_is_retracted(store):
+    record = add(store, "vanilla", survivors(3))
+    assert store.finished(record.trial, record.checkpoint)
+    assert not store.finished(record.trial, "f" * 64)
+    assert store.next_run(record.trial, record.checkpoint) == 1
+    store.retract(record.stem, "the judge read warm states")
+    assert not store.finished(record.trial, record.checkpoint)
+    assert store.next_run(record.trial, record.checkpoint) == 1
+    assert store.scan() == []
+    assert len(store.scan(retracted=True)) == 1
+
+
+def test_a_retraction_names_a_record_and_is_made_once(store):
+    record = add(store, "vanilla", survivors(3))
+    with pytest.raises(StoreError, match="has no record 'nothing'"):
+        store.retract("nothing", "reason")
+    store.retract(record.stem, "a defect", replaced_by="other")
+    assert store.retractions()[record.stem].replaced_by == "other"
+    with pytest.raises(StoreError, match="append-only"):
+        store.retract(record.stem, "another defect")
+
+
+def test_a_released_protocol_never_changes(store):
+    store.write_protocol("tiny-v1", protocol())
+    store.write_protocol("tiny-v1", protocol())
+    with pytest.raises(StoreError, match="never changes"):
+        store.write_protocol("tiny-v1", protocol(columns=("pgd",)))
+    assert store.protocols() == ["tiny-v1"]
+    assert store.protocol("tiny-v1").column_names == ["pgd", "apgd"]
+
+
+def test_an_unknown_protocol_offers_the_nearest(store):
+    store.write_protocol("tiny-v1", protocol())
+    with pytest.raises(UnknownName, match="did you mean 'tiny-v1'"):
+        store.protocol("tiny-v2")

@@ -1,6 +1,5 @@
 """The L2 ball."""
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -18,6 +17,9 @@ class L2(ThreatModel):
     `project` shrinks the perturbation radially and then clips to [0, 1]. Clipping moves every pixel
     towards x, so the result lies in the set; it is not always the nearest point of ball and box,
     which is what Croce and Hein (2020, Auto-PGD) use too.
+
+    `random_start` draws direction and radius uniformly. Uniform in the volume would be, in many
+    dimensions, always on the sphere, from where short searches end lower.
     """
 
     def steepest(self, gradient: Tensor) -> Tensor:
@@ -40,8 +42,7 @@ class L2(ThreatModel):
     ) -> Tensor:
         shape = tuple(x.shape[1:])
         direction = self.steepest(noise.child("direction").normal(rows, draw, shape).to(x))
-        # The d-th root makes the point uniform in the volume of the ball.
-        radius = noise.child("radius").uniform(rows, draw).to(x) ** (1.0 / math.prod(shape))
+        radius = noise.child("radius").uniform(rows, draw).to(x)
         return self.project(x + float(self.eps) * _per_row(radius, x) * direction, x)
 
 

@@ -1,0 +1,1 @@
+"""Attacks: searches over a `Surface`. They know no model and judge nothing."""

@@ -1,0 +1,72 @@
+"""The ledger every own attack keeps: what it found for each row, and which rows need more work."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from robustdeq.objectives.base import View
+from robustdeq.objectives.margin import Margin
+from robustdeq.surface import Reading, Surface
+
+
+class Incumbents:
+    """The best iterates of a batch, row by row, and the rows still under attack.
+
+    A surrogate may think a row lost that the deployed predictor still gets right. So a row leaves
+    the search only when `Surface.confirm` says yes ("verified dropping"); until then it is attacked
+    on, and asked about again only once its margin exceeds the one at the last refusal. A row that
+    the surrogate had wrong before the attack is therefore attacked like any other.
+
+    `index` is everywhere the (n,) position of some rows in the batch.
+    """
+
+    def __init__(
+        self,
+        surface: Surface,
+        x: Float[Tensor, "batch *image"],
+        y: Int[Tensor, " batch"],
+        rows: Int[Tensor, " batch"],
+    ):
+        self.surface, self.x, self.y, self.rows = surface, x.detach(), y, rows
+        self._highest = x.detach().clone()
+        self._value = x.new_full((len(x),), -math.inf)
+        self._last = x.detach().clone()
+        self._confirmed = x.detach().clone()
+        self._broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        self._refused = x.new_full((len(x),), -math.inf)
+
+    def active(self) -> Int[Tensor, " active"]:
+        """The rows that no iterate has broken yet."""
+        return (~self._broken).nonzero()[:, 0]
+
+    def observe(
+        self, index: Int[Tensor, " n"], x: Float[Tensor, "n *image"], reading: Reading
+    ) -> Bool[Tensor, " n"]:
+        """Enter the iterates x of the rows `index`; returns which of them to go on with."""
+        value = reading.value.detach().to(self._value)
+        better = value > self._value[index]
+        self._value[index[better]] = value[better]
+        self._highest[index[better]] = x[better].detach()
+        self._last[index] = x.detach()
+        self._confirm(index, x.detach(), Margin()(View(reading.logits.detach()), self.y[index]))
+        return ~self._broken[index]
+
+    def candidates(self) -> Float[Tensor, "3 batch *image"]:
+        """What the judge is shown: confirmed (else highest objective), highest objective, last."""
+        broken = self._broken.reshape(-1, *[1] * (self.x.ndim - 1))
+        first = torch.where(broken, self._confirmed, self._highest)
+        return torch.stack([first, self._highest, self._last])
+
+    def _confirm(self, index: Tensor, x: Tensor, margins: Tensor) -> None:
+        # A margin that is no number counts as infinite: the judge takes such a row for broken.
+        margins = margins.nan_to_num(nan=math.inf, posinf=math.inf).to(self._refused)
+        doubted = (margins >= 0) & (margins > self._refused[index])
+        if not doubted.any():
+            return
+        asked = index[doubted]
+        fooled = self.surface.confirm(x[doubted], self.y[asked], self.rows[asked])
+        self._broken[asked] = fooled
+        self._confirmed[asked[fooled]] = x[doubted][fooled]
+        self._refused[asked[~fooled]] = margins[doubted][~fooled]

@@ -1,0 +1,93 @@
+"""The Square attack: random search with square-shaped updates, no gradients."""
+
+import bisect
+import math
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from robustdeq.attacks.base import Attack
+from robustdeq.attacks.budgets import require_counts
+from robustdeq.attacks.incumbents import Incumbents
+from robustdeq.attacks.squares import DRAWS, first_guess, next_guess
+from robustdeq.errors import SpecError
+from robustdeq.noise import NoiseStream
+from robustdeq.objectives.base import Objective
+from robustdeq.objectives.margin import Margin
+from robustdeq.surface import Surface
+from robustdeq.threats.base import ThreatModel
+
+# Out of 10 000 queries: after which ones the window area is halved (the authors' released code).
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+
+
+@dataclass(frozen=True)
+class Square(Attack):
+    """Black-box random search over windows of shrinking area.
+
+    Andriushchenko, Croce, Flammarion and Hein 2020 ("Square Attack: a query-efficient black-box
+    adversarial attack via random search"), Algorithm 1 with the proposals of Algorithms 2 (Linf)
+    and 3 (L2). `p_init` is the first window's share of the image; the halvings are rescaled to the
+    number of `queries`, as the paper does for budgets other than 10 000.
+
+    Every row has windows of its own, keyed by row and query, so that its search does not depend on
+    its batch; images may be of any shape (C, H, W). A row costs at most `queries` values a restart.
+
+    Raises:
+        SpecError: a count below 1, `p_init` outside (0, 1], input that is no batch of images, or a
+            threat model without proposals.
+    """
+
+    queries: int = 5000
+    p_init: float = 0.8
+    restarts: int = 1
+    objective: Objective = field(default_factory=Margin)
+
+    def __post_init__(self):
+        require_counts(self, "queries", "restarts")
+        if not 0.0 < self.p_init <= 1.0:
+            raise SpecError(f"p_init = {self.p_init}; expected a share of the image, in (0, 1]")
+
+    def perturb(
+        self,
+        surface: Surface,
+        x: Float[Tensor, "batch *image"],
+        y: Int[Tensor, " batch"],
+        rows: Int[Tensor, " batch"],
+        threat: ThreatModel,
+        noise: NoiseStream,
+    ) -> Float[Tensor, "candidates batch *image"]:
+        if x.ndim != 4:
+            raise SpecError(
+                f"attack 'square' needs images (batch, channel, height, width), got shape "
+                f"{tuple(x.shape)}; use 'apgd' for other input"
+            )
+        found = Incumbents(surface, x, y, rows)
+        for restart in range(self.restarts):
+            self._search(found, threat, noise.child("square", restart))
+        return found.candidates()
+
+    def window_share(self, query: int) -> float:
+        """The share of the image that the window of a query (counted from 0) covers."""
+        return self.p_init / 2 ** bisect.bisect_left(_HALVINGS, query * 10_000 // self.queries)
+
+    def _search(self, found: Incumbents, threat: ThreatModel, noise: NoiseStream) -> None:
+        index = found.active()
+        current = first_guess(threat, found.x[index], found.rows[index], noise.child("first"))
+        value = current.new_full((len(index),), -math.inf)
+        guess, windows = current, noise.child("windows")
+        for query in range(self.queries):
+            if not len(index):
+                return
+            if query:
+                side = math.sqrt(self.window_share(query - 1) * guess.shape[2] * guess.shape[3])
+                draws = windows.uniform(found.rows[index], query, (DRAWS + guess.shape[1],))
+                guess = next_guess(threat, found.x[index], current, round(side), draws)
+            reading = found.surface.value(guess, found.y[index], self.objective, found.rows[index])
+            better = reading.value.detach() > value
+            current = torch.where(better[:, None, None, None], guess, current)
+            value = torch.where(better, reading.value.detach(), value)
+            keep = found.observe(index, guess, reading)
+            index, current, value = index[keep], current[keep], value[keep]

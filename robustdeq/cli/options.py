@@ -22,12 +22,18 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def add_compute(parser: argparse.ArgumentParser) -> None:
-    """--device, --threads, --plugin, --quiet: where things run and what may be run."""
+    """--device, --workers, --threads, --quiet, --plugin: where things run, and what else may."""
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto",
         help="where to compute (default: auto, the GPU where there is one)",
     )  # fmt: skip
-    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: torch's)")
+    parser.add_argument(
+        "--workers", metavar="N", type=int,
+        help="entrants computed at the same time (default: one per core; one on a GPU)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--threads", metavar="N", type=int, help="CPU threads of each worker (default: 1)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     add_plugin(parser)
 

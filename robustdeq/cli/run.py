@@ -1,7 +1,6 @@
 """`robustdeq run`: from a protocol to its board."""
 
 import argparse
-import sys
 from argparse import Namespace
 
 from robustdeq.cli.options import (
@@ -58,40 +57,43 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(options: Namespace) -> int:
     # The imports stand here so that `--help` and the boards need no torch.
-    from robustdeq.engines.local import Matrix, with_seeds
-    from robustdeq.engines.place import prepare
+    from robustdeq.engines.local import place, run_rows, with_seeds
+    from robustdeq.engines.row import Outcome, Row, say
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.results import render, write_boards
 
     protocol = load_protocol(options.protocol)
-    entrants = chosen_entrants(options.entrant, options.plugin)
+    entrants = with_seeds(chosen_entrants(options.entrant, options.plugin), protocol.training_seeds)
+    where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)
-    device = prepare(options.device, options.threads)
-    matrix = Matrix(
-        protocol,
-        with_seeds(entrants, protocol.training_seeds),
-        store,
-        device,
-        say=_say,
-        row_done=lambda chain: _say(_row(store, protocol.name, chain)),
-        again=options.again,
-        progress=not options.quiet,
-    )
-    failures = matrix.run()
+    store.write_protocol(protocol.name, protocol.resolved(len(protocol.load_data().test)))
+    rows = [
+        Row(
+            protocol,
+            entrant.against(protocol.threat),
+            options.results,
+            where.device,
+            options.again,
+            not options.quiet,
+        )
+        for entrant in entrants
+    ]
+
+    def row_done(outcome: Outcome) -> None:
+        if outcome.worked and not outcome.failures:
+            say(_row(store, protocol.name, outcome.chain))
+
+    outcomes = run_rows(rows, where, row_done)
     files = write_boards(store, protocol.name)
     print(f"\n{render(store, protocol.name, 'md')}")
     print(f"Board: {', '.join(str(file) for file in files)}")
     print(f"Records: {store.records}    Weights: {store.checkpoints}")
-    if failures:
+    if failures := [failure for outcome in outcomes for failure in outcome.failures]:
         raise TrialsFailed(
-            f"{len(failures)} of the jobs failed, the first being {failures[0].job} "
-            f"({failures[0].reason}); all others are stored, and the same command tries these again"
+            f"{len(failures)} jobs failed, the first being {failures[0][0]} ({failures[0][1]}); "
+            f"all others are stored, and the same command tries these again"
         )
     return 0
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _row(store: ResultStore, protocol: str, chain: str) -> str:

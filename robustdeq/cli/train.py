@@ -30,18 +30,21 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: Namespace) -> int:
-    from robustdeq.engines.local import with_seeds
-    from robustdeq.engines.place import prepare
+    import torch
+
+    from robustdeq.engines.local import place, with_seeds
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.training.trained import ensure_trained
 
     protocol = load_protocol(options.protocol)
     entrants = chosen_entrants(options.entrant, options.plugin)
-    device = prepare(options.device, options.threads)
+    where = place(options.device, options.workers, options.threads, options.plugin)
+    torch.set_num_threads(where.threads)
+    device = torch.device(where.device)
     store, data = ResultStore(options.results), protocol.load_data()
     for entrant in with_seeds(entrants, protocol.training_seeds):
         entrant = entrant.against(protocol.threat)
-        trained = ensure_trained(store, entrant, data, device, not options.quiet)
+        trained = ensure_trained(store, entrant, data, device, None if options.quiet else 0)
         folder = store.entrants / entrant.id
         print(f"{entrant.chain} seed {entrant.seed}: {trained.checkpoint[:8]}, log in {folder}")
     return 0

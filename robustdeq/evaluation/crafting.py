@@ -34,25 +34,28 @@ class Crafter:
     Args:
         target: what is attacked.
         judge: decides which candidates succeeded, on a copy of its own.
-        progress: called with the number of rows of every finished batch.
+        progress: called after every batch with the rows attacked so far, and all there are.
     """
 
     target: DefendedModel
     judge: Judge
     threat: ThreatModel
     batch_size: int
-    progress: Callable[[int], None]
+    progress: Callable[[int, int], None]
 
     def __call__(
         self, column: Column, seed: int, x: Tensor, y: Tensor, attacked: Tensor
     ) -> Crafted:
         """Attack the rows where `attacked` holds; the others keep their image."""
         crafted = Crafted(x.clone(), attacked.clone())
-        for rows in attacked.nonzero()[:, 0].split(self.batch_size):
+        chosen, done = attacked.nonzero()[:, 0], 0
+        self.progress(done, len(chosen))
+        for rows in chosen.split(self.batch_size):
             for number, stage in enumerate(column.stages):
                 noise = NoiseStream(seed).child("attack", number)
                 self._stage(stage, noise, x, y, rows[crafted.standing[rows]], crafted)
-            self.progress(len(rows))
+            done += len(rows)
+            self.progress(done, len(chosen))
         return crafted
 
     def _stage(

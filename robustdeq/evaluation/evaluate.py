@@ -31,10 +31,11 @@ from robustdeq.surrogates.defended import Defended
 
 KEPT_IMAGES = 32
 Tables = dict[str, pa.Table]
+Progress = Callable[[int, int], None]  # (attacked, to attack)
 
 
 def evaluate(
-    trial: Trial, bench: Bench, split: Split, progress: Callable[[int], None] = lambda rows: None
+    trial: Trial, bench: Bench, split: Split, progress: Progress = lambda done, total: None
 ) -> tuple[Record, Tables]:
     """Attack, judge and check; nothing is written.
 
@@ -63,7 +64,7 @@ class _Outcome:
         bench: Bench,
         target: DefendedModel,
         split: Split,
-        progress: Callable[[int], None],
+        progress: Progress,
     ):
         self._trial, self._bench, self._target = trial, bench, target
         n = min(trial.column.images or len(split), len(split))

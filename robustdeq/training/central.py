@@ -26,13 +26,14 @@ def train(
     data: DataSet,
     device: torch.device,
     resume: Path | None = None,
-    progress: bool = True,
+    bar_line: int | None = 0,
 ) -> tuple[Classifier, list[dict[str, Any]]]:
     """Train from scratch, or go on where an interrupted training stopped.
 
     Args:
         resume: where to keep the state of the unfinished training; an existing one is continued
             bit for bit. The caller deletes it once the result is safe.
+        bar_line: the terminal line of the progress bar; None draws none.
 
     Returns:
         The network with the weights of its best look at the held-out images, and the log: epoch,
@@ -57,7 +58,8 @@ def train(
     run = _Run(entrant, data, device, state, recipe.threat)
     batches = run.batches_per_epoch
     bar = tqdm(
-        total=recipe.epochs * batches, initial=state.epoch * batches, disable=not progress,
+        total=recipe.epochs * batches, initial=state.epoch * batches,
+        disable=bar_line is None, position=bar_line, leave=False,
         desc=f"train {entrant.chain} seed {entrant.seed}", unit="batch", smoothing=0.1,
     )  # fmt: skip
     with bar:

@@ -48,7 +48,7 @@ def ensure_trained(
     entrant: Entrant,
     data: DataSet,
     device: torch.device,
-    progress: bool = True,
+    bar_line: int | None = 0,
 ) -> Trained:
     """Train what is not trained yet, go on with what was interrupted, and calibrate.
 
@@ -61,11 +61,11 @@ def ensure_trained(
         return found
     task = Task(data.shape, data.classes)
     if entrant.trained != entrant:
-        checkpoint = ensure_trained(store, entrant.trained, data, device, progress).checkpoint
+        checkpoint = ensure_trained(store, entrant.trained, data, device, bar_line).checkpoint
         model, log = _network(store, entrant, task, device, checkpoint), []
         return _enter(store, entrant, model, checkpoint, data, log)
     resume = store.entrants / entrant.id / "unfinished.safetensors"
-    model, log = train(entrant, data, device, resume, progress)
+    model, log = train(entrant, data, device, resume, bar_line)
     checkpoint = save_checkpoint(store.checkpoints / f"{entrant.id}.safetensors", model)
     trained = _enter(store, entrant, model, checkpoint, data, log)
     resume.unlink(missing_ok=True)

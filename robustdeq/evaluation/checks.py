@@ -41,7 +41,7 @@ def preflight(judge: Judge, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]
         findings.append(Finding("nondeterministic", _change(first, second)))
     elif _moved(first, third) > ROUNDING:
         findings.append(Finding("stateful", _change(first, third)))
-    if _moved(first, judge.redraw(x, rows)) > ROUNDING:
+    if _moved(third, judge.redraw(x, rows)) > ROUNDING:
         findings.append(Finding("randomised", "judged on one draw, keyed by image"))
     if findings:
         return findings  # coupling cannot be told from noise or memory

@@ -73,11 +73,13 @@ class Judge:
 
     def redraw(self, x: Tensor, rows: Tensor) -> Float[Tensor, "batch classes"]:
         """The logits under another draw of the defence's own noise."""
-        return self.target.predict(x, rows, self._noise.child("redraw")).logits
+        return self._predict(x, rows, self._batch_size, self._noise.child("redraw")).logits
 
-    def _predict(self, x: Tensor, rows: Tensor, batch_size: int) -> Prediction:
+    def _predict(
+        self, x: Tensor, rows: Tensor, batch_size: int, noise: NoiseStream | None = None
+    ) -> Prediction:
         parts = [
-            self.target.predict(images, positions, self._noise)
+            self.target.predict(images, positions, noise or self._noise)
             for images, positions in zip(x.split(batch_size), rows.split(batch_size), strict=True)
         ]
         return Prediction(

@@ -131,8 +131,12 @@ class _ActiveRows:
         self._nfe += self.live
         met = (now <= solver.tol) & (number >= solver.min_steps) & self.live
         better = (met | (now < self._residual)) & self.live
-        if bool((better | ~self.live).all()):
-            self._z = z  # a stopped row's z is its answer already, so the whole batch can be kept
+        if solver.min_steps:
+            # A fixed depth declares its last iterate; a row that overflows before has none.
+            lost = self.live & ~torch.isfinite(now) & (number < solver.min_steps)
+            z, better = torch.where(lost[:, None], torch.nan, z), better | lost
+        if bool((better | self._converged).all()):
+            self._z = z  # a converged row's z is its answer already: the whole batch can be kept
         else:
             self._z = torch.where(better[:, None], z, self._z)
         self._residual = torch.where(better, now, self._residual)

@@ -74,7 +74,7 @@ def _fill(path: Path, model: nn.Module, tensors: dict[str, torch.Tensor]) -> Non
             f"{path} {where} tensor {name!r}: it belongs to another architecture; check the "
             f"entrant's specification"
         )
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):
         if tensor.shape != wanted[name].shape:
             raise CheckpointError(
                 f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, the model expects "

@@ -1,0 +1,144 @@
+"""What a notebook needs: load an entrant, attack it, evaluate a column, read and compare boards."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robustdeq.errors import UnknownName
+from robustdeq.results.compare import Paired
+from robustdeq.results.compare import compare as compare_entrants
+from robustdeq.results.leaderboard import Standing
+from robustdeq.results.leaderboard import leaderboard as standings
+from robustdeq.results.record import Record
+from robustdeq.results.store import ResultStore
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from robustdeq.attacks.base import Attack
+    from robustdeq.defenses.base import DefendedModel
+    from robustdeq.entrant import Entrant
+    from robustdeq.evaluation.protocol import Protocol
+
+DEFAULT = "digits-linf-v1"
+
+
+def load_model(
+    chain: str, results: str | Path = "runs", protocol: str = DEFAULT, seed: int = 0
+) -> "DefendedModel":
+    """A trained entrant, frozen and in evaluation mode, on the CPU.
+
+    Args:
+        chain: the defence chain, outermost first: "adversarial-training/vanilla".
+        results: the folder that `robustdeq run` or `robustdeq train` wrote.
+
+    Raises:
+        UnknownName: no such defence or protocol; the message offers the nearest name.
+        CheckpointError: it is not trained there, or its weights are not the recorded ones.
+    """
+    import torch
+
+    from robustdeq.defenses.base import Task
+    from robustdeq.training.trained import load_model as load
+
+    rules, entrant = _entered(chain, protocol, seed)
+    data = rules.load_data()
+    task = Task(data.shape, data.classes)
+    return load(ResultStore(results), entrant, task, torch.device("cpu"))
+
+
+def attack(
+    model: "DefendedModel",
+    x: "Tensor",
+    y: "Tensor",
+    attack: "str | Attack" = "apgd",
+    eps: str | Fraction = Fraction(8, 255),
+    norm: str = "linf",
+    seed: int = 0,
+) -> "tuple[Tensor, Tensor]":
+    """Attack images through the defended path and let the deployed predictor judge.
+
+    Args:
+        x: (B, channels, height, width) in [0, 1]; y: (B,) labels.
+        attack: a name, or an attack with its own fields: PGD(steps=40).
+        eps: the radius, a fraction such as "8/255".
+
+    Returns:
+        The most damaging input found for each image, and (B,) bool: who is still right.
+
+    Raises:
+        DataError: images or labels that no model may be given.
+        SpecError: a name or a radius is not right.
+    """
+    from robustdeq.attacks.base import Attack
+    from robustdeq.data.base import Split
+    from robustdeq.evaluation.crafting import Crafter
+    from robustdeq.evaluation.judge import Judge
+    from robustdeq.evaluation.protocol import Column, Stage
+    from robustdeq.spec import decode
+    from robustdeq.threats.base import ThreatModel
+
+    split = Split(x, y)
+    chosen = decode(Attack, attack, "attack") if isinstance(attack, str) else attack
+    threat = decode(ThreatModel, {"name": norm, "eps": str(eps)}, "threat")
+    judge = Judge(model, 128)
+    crafter = Crafter(model, judge, threat, 128, lambda done, total: None)
+    column = Column("notebook", (Stage(chosen),), (seed,))
+    rows = y.new_tensor(range(len(y)))
+    clean = judge(split.images, split.labels, rows)
+    found = crafter(column, seed, split.images, split.labels, clean.right)
+    return found.x, found.standing & judge(found.x, split.labels, rows).right
+
+
+def evaluate(
+    chain: str,
+    column: str,
+    results: str | Path = "runs",
+    protocol: str = DEFAULT,
+    seed: int = 0,
+) -> Record:
+    """Run one column of a protocol on a trained entrant; returns its record, which is not stored.
+
+    Raises:
+        UnknownName: the protocol has no such column.
+        CheckpointError: as `load_model`.
+    """
+    import torch
+
+    from robustdeq.evaluation.bench import Bench
+    from robustdeq.evaluation.evaluate import evaluate as run
+    from robustdeq.evaluation.trial import Trial
+    from robustdeq.training.trained import find_trained
+
+    rules, entrant = _entered(chain, protocol, seed)
+    columns = {each.name: each for each in rules.columns}
+    if column not in columns:
+        raise UnknownName(f"column of {protocol}", column, columns)
+    load_model(chain, results, protocol, seed)  # an untrained entrant is told so first
+    trained = find_trained(ResultStore(results), entrant)
+    assert trained is not None
+    data = rules.load_data()
+    trial = Trial(entrant, columns[column], rules.slice(len(data.test)), rules.threat)
+    bench = Bench(
+        lambda: load_model(chain, results, protocol, seed), trained.checkpoint, torch.device("cpu")
+    )
+    return run(trial, bench, data.test)[0]
+
+
+def leaderboard(results: str | Path = "runs", protocol: str = DEFAULT) -> list[Standing]:
+    """The standings of a protocol, best first, computed from the records of a results folder."""
+    return standings(ResultStore(results), protocol)
+
+
+def compare(a: str, b: str, results: str | Path = "runs", protocol: str = DEFAULT) -> Paired:
+    """The paired difference of two entrants, as the board names them."""
+    return compare_entrants(ResultStore(results), protocol, a, b)
+
+
+def _entered(chain: str, protocol: str, seed: int) -> "tuple[Protocol, Entrant]":
+    from dataclasses import replace
+
+    from robustdeq.evaluation.protocol import find_entrant, load_protocol
+
+    rules = load_protocol(protocol)
+    return rules, replace(find_entrant(chain), seed=seed).against(rules.threat)

@@ -1,0 +1,1 @@
+"""What a third party's tests need: the contracts of plug-ins, and problems with known answers."""

@@ -1,0 +1,160 @@
+"""A defence under test: its networks on a small task, and how their answers are compared."""
+
+import inspect
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustdeq import registry
+from robustdeq.attacks.square import Square
+from robustdeq.data.base import Split
+from robustdeq.defenses.base import Batch, DefendedModel, Defense, Wrapper
+from robustdeq.entrant import Entrant, Recipe
+from robustdeq.errors import ContractViolation
+from robustdeq.evaluation.bench import Bench
+from robustdeq.evaluation.checks import ROUNDING
+from robustdeq.evaluation.evaluate import evaluate
+from robustdeq.evaluation.protocol import Column, Stage
+from robustdeq.evaluation.trial import Trial
+from robustdeq.models.base import Classifier, Prediction
+from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.testing.toys import TASK, toy_data, toy_images
+from robustdeq.threats.base import ThreatModel
+from robustdeq.training.central import build, train
+
+COUNT = 16  # images
+NOISE = NoiseStream(0).child("contract")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One defence on four classes of 8x8 images, with a fresh network for every question."""
+
+    defense: Defense
+
+    @property
+    def images(self) -> Split:
+        """The labelled images, afresh: whoever writes into them spoils no later question."""
+        return toy_images(COUNT, TASK)
+
+    @property
+    def rows(self) -> Tensor:
+        """Their positions."""
+        return torch.arange(COUNT)
+
+    def network(self) -> Classifier:
+        """Untrained, in evaluation mode and frozen."""
+        return build(Entrant(self.defense), TASK).eval().requires_grad_(False)
+
+    def target(self) -> DefendedModel:
+        """An untrained network, calibrated."""
+        network = self.network()
+        bare = DefendedModel(self.defense, network, {})
+        split = self.images
+        found = self.defense.calibrate(bare, split.images, split.labels, self.noise())
+        return DefendedModel(self.defense, network, found)
+
+    def noise(self) -> RowNoise:
+        """The draws of all images, those of `answer`."""
+        return NOISE.at(self.rows)
+
+    def batch(self, threat: ThreatModel) -> Batch:
+        """All images as a training batch."""
+        split = self.images
+        return Batch(split.images, split.labels, self.rows, threat)
+
+    def answer(
+        self,
+        rows: Tensor | None = None,
+        target: DefendedModel | None = None,
+        noise: NoiseStream = NOISE,
+    ) -> Prediction:
+        """The deployed prediction for some or all images, by default of a fresh network."""
+        rows = self.rows if rows is None else rows
+        with same_random_state():
+            return (target or self.target()).predict(self.images.images[rows], rows, noise)
+
+    def tolerance(self) -> float:
+        """By how much two ways to one equilibrium may differ, relative to the logits' spread."""
+        solver = self.network().deployment().tolerance
+        return ROUNDING if solver is None else 10 * solver
+
+    def losses(self, threat: ThreatModel, steps: int) -> list[float]:
+        """The training loss before each of some optimiser steps on one and the same batch."""
+        recipe = Recipe(threat, epochs=steps, batch_size=COUNT, validate_every=1)
+        data = toy_data(train=COUNT, held_out=4, test=1)
+        entrant = Entrant(self.defense, recipe).trained
+        _, log = train(entrant, data, torch.device("cpu"), bar_line=None)
+        return [row["loss"] for row in log]
+
+    def evaluate(self, threat: ThreatModel) -> None:
+        """A whole trial; the attack needs no gradient, so that only the evaluation is tried."""
+        column = Column("contract", (Stage(Square(queries=2)),), (0,))
+        data = {"name": "toy-images", "digest": self.images.digest(), "n": COUNT}
+        trial = Trial(Entrant(self.defense), column, data, threat)
+        evaluate(trial, Bench(self.target, "0" * 64, torch.device("cpu")), self.images)
+
+    def explain(self, error: Exception) -> str:
+        """An exception of the defence's own in a sentence, with the line of its file."""
+        text = (str(error).splitlines() or ["no message"])[0]
+        sentence = f"{type(error).__name__}: {text}"
+        frames = traceback.extract_tb(error.__traceback__)
+        for file in (inspect.getfile(type(part)) for part in self.parts()):
+            if lines := [frame.lineno for frame in frames if frame.filename == file]:
+                return f"{sentence}; expected an answer: mend {file}, line {lines[-1]}"
+        return f"{sentence}; expected an answer: mend the defence"
+
+    def parts(self) -> list[Defense]:
+        """The chain, outermost first."""
+        parts = [self.defense]
+        while isinstance(parts[-1], Wrapper):
+            parts.append(parts[-1].base)
+        return parts
+
+
+@contextmanager
+def same_random_state() -> Iterator[None]:
+    """Ask with one and the same global generator, and leave the caller's as it was.
+
+    A defence that reads it then breaks the promise about global random numbers, and no other.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+def expect_shape(name: str, value: Tensor, wanted: tuple[int, ...]) -> None:
+    """
+    Raises:
+        ContractViolation: the shape is another one.
+    """
+    if tuple(value.shape) != wanted:
+        raise ContractViolation(
+            f"{name} has shape {tuple(value.shape)}; expected {wanted}: return one row per image"
+        )
+
+
+def expect_close(answer: Tensor, other: Tensor, bound: float, when: str, remedy: str) -> None:
+    """
+    Raises:
+        ContractViolation: a logit moved by more than `bound` times the typical distance between an
+            image's largest and smallest one.
+    """
+    spread = max((answer.amax(1) - answer.amin(1)).median().item(), 1e-12)
+    moved = (answer - other).abs().amax(1) / spread
+    if not moved.max().item() <= bound:
+        raise ContractViolation(
+            f"{when}, the logits of {int((~(moved <= bound)).sum())} of {len(answer)} images move "
+            f"by up to {moved.max().item():.2g} of their spread; expected at most {bound:.2g}: "
+            f"{remedy}"
+        )
+
+
+def registered_chains() -> list[str]:
+    """Every registered defence: networks by name, wrappers around the stock DEQ."""
+    found = {name: registry.find("defenses", name) for name in registry.names("defenses")}
+    return [f"{n}/vanilla" if issubclass(kind, Wrapper) else n for n, kind in found.items()]

@@ -62,17 +62,19 @@ def protocol_of(store: ResultStore, name: str | None) -> str:
 
 
 def chosen_entrants(names: list[str], plugins: list[str]) -> "list[Entrant]":
-    """The entrants a user names; plug-in defences by default, else the quickstart's.
+    """The entrants a user names, by chain or by file; plug-in defences by default, else the
+    quickstart's.
 
     Raises:
         UnknownName, SpecError, ContractViolation: a name or a plug-in file is not right.
     """
     from robustdeq import registry
-    from robustdeq.evaluation.protocol import default_entrants, find_entrant
+    from robustdeq.evaluation.protocol import default_entrants, find_entrant, load_entrants
 
     loaded = [plugin for path in plugins for plugin in registry.load_file(path)]
     if names:
-        return [find_entrant(name) for name in names]
+        listed = (load_entrants(n) if n.endswith(".toml") else (find_entrant(n),) for n in names)
+        return [entrant for group in listed for entrant in group]
     own = [name for kind, name in loaded if kind == "defenses"]
     if not own:
         return list(default_entrants())

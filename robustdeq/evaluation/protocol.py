@@ -119,10 +119,7 @@ def load_protocol(name: str) -> Protocol:
         SpecError: the file does not decode.
     """
     if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise SpecError(f"protocol file {name!r} does not exist; give the path of a TOML file")
-        return _decode(Protocol, path.read_text(), path.stem)
+        return _decode(Protocol, _file_text(name), name)
     if name not in shipped():
         raise UnknownName("protocol", name, shipped())
     return _decode(Protocol, _shipped_text(name), name)
@@ -131,6 +128,10 @@ def load_protocol(name: str) -> Protocol:
 @dataclass(frozen=True)
 class _Roster:
     entrants: tuple[Entrant, ...]
+
+    def __post_init__(self):
+        if not self.entrants:
+            raise SpecError("no entrants; write at least one [[entrants]] table")
 
 
 def default_entrants() -> tuple[Entrant, ...]:
@@ -149,6 +150,22 @@ def find_entrant(chain: str) -> Entrant:
         if entrant.chain == chain:
             return entrant
     return decode(Entrant, {"defense": chain})
+
+
+def load_entrants(path: str) -> tuple[Entrant, ...]:
+    """The entrants of a TOML file: one [[entrants]] table each, with defense, recipe and seed.
+
+    Raises:
+        SpecError: there is no such file, or it does not decode.
+    """
+    return _decode(_Roster, _file_text(path), path).entrants
+
+
+def _file_text(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"cannot read {path!r} ({error}); give the path of a TOML file") from None
 
 
 def _shipped_text(name: str) -> str:

@@ -40,7 +40,7 @@ def measure(view: str, steps: int) -> int:
         Implicit(),
     ).requires_grad_(False)
     if view == "implicit":
-        surface = EquilibriumSurface(model, adjoint_solver=solver, exact=False)
+        surface = EquilibriumSurface(model, adjoint_solver=solver)
     else:
         surface = through_solver_surface(model)
     x, y = torch.rand(IMAGES, 1, SIDE, SIDE), torch.zeros(IMAGES, dtype=torch.int64)

@@ -50,10 +50,13 @@ class Surface(ABC):
     Attributes:
         cost: the account of all work done through this surface.
         logits_form: whether the logits are a plain function of x, which library attacks need.
+        confirm_every: visits between two confirmations: more where a cold confirmation costs many
+            times what a visit does.
     """
 
     cost: Cost
     logits_form: bool = True
+    confirm_every: int = 1
 
     @abstractmethod
     def view(self, x: Tensor, rows: Tensor | None, needs: frozenset[str]) -> View:

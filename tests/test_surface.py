@@ -6,11 +6,12 @@ from typing import ClassVar
 import pytest
 import torch
 
+from robustdeq.adjoints.implicit import Implicit
 from robustdeq.defenses.base import Task
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.rows import RowStore
-from robustdeq.models.surface import through_solver_surface
+from robustdeq.models.surface import network_surface, through_solver_surface
 from robustdeq.objectives.base import Objective
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
@@ -78,8 +79,8 @@ def test_a_row_that_misses_the_tolerance_is_read_through_the_deployed_steps():
         x, y, CrossEntropy(), rows
     )
     steps = through_solver_surface(model).value_and_grad(x, y, CrossEntropy(), rows)
-    bare = EquilibriumSurface(model, adjoint_solver=TIGHT_ADJOINT, exact=False)
-    implicit = bare.value_and_grad(x, y, CrossEntropy(), rows)
+    bare = model.replaced(adjoint=Implicit(TIGHT_ADJOINT))
+    implicit = network_surface(lambda x, rows: bare(x)).value_and_grad(x, y, CrossEntropy(), rows)
     for name in ("value", "logits", "gradient"):
         reading, deployed, free = (getattr(r, name) for r in (found, steps, implicit))
         torch.testing.assert_close(reading[~converged], deployed[~converged])

@@ -16,8 +16,9 @@ class Incumbents:
 
     A surrogate may think a row lost that the deployed predictor still gets right. So a row leaves
     the search only when `Surface.confirm` says yes ("verified dropping"); until then it is attacked
-    on, and asked about again only once its margin exceeds the one at the last refusal. A row that
-    the surrogate had wrong before the attack is therefore attacked like any other.
+    on. Its iterate of the highest margin is put forward every `Surface.confirm_every` observations,
+    and again only once that margin exceeds the one at the last refusal. A row that the surrogate
+    had wrong before the attack is therefore attacked like any other.
 
     `index` is everywhere the (n,) position of some rows in the batch.
     """
@@ -36,9 +37,13 @@ class Incumbents:
         self._confirmed = x.detach().clone()
         self._broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         self._refused = x.new_full((len(x),), -math.inf)
+        self._doubted = x.detach().clone()
+        self._doubt = x.new_full((len(x),), -math.inf)
+        self._observed = 0
 
     def active(self) -> Int[Tensor, " active"]:
-        """The rows that no iterate has broken yet."""
+        """The rows that no iterate has broken yet, once what is in doubt has been asked about."""
+        self._confirm()
         return (~self._broken).nonzero()[:, 0]
 
     def observe(
@@ -50,23 +55,32 @@ class Incumbents:
         self._value[index[better]] = value[better]
         self._highest[index[better]] = x[better].detach()
         self._last[index] = x.detach()
-        self._confirm(index, x.detach(), Margin()(View(reading.logits.detach()), self.y[index]))
+        self._doubt_rows(index, x.detach(), Margin()(View(reading.logits.detach()), self.y[index]))
+        self._observed += 1
+        if self._observed % self.surface.confirm_every == 0:
+            self._confirm()
         return ~self._broken[index]
 
     def candidates(self) -> Float[Tensor, "3 batch *image"]:
         """What the judge is shown: confirmed (else highest objective), highest objective, last."""
+        self._confirm()
         broken = self._broken.reshape(-1, *[1] * (self.x.ndim - 1))
         first = torch.where(broken, self._confirmed, self._highest)
         return torch.stack([first, self._highest, self._last])
 
-    def _confirm(self, index: Tensor, x: Tensor, margins: Tensor) -> None:
+    def _doubt_rows(self, index: Tensor, x: Tensor, margins: Tensor) -> None:
         # A margin that is no number counts as infinite: the judge takes such a row for broken.
-        margins = margins.nan_to_num(nan=math.inf, posinf=math.inf).to(self._refused)
-        doubted = (margins >= 0) & (margins > self._refused[index])
-        if not doubted.any():
+        margins = margins.nan_to_num(nan=math.inf, posinf=math.inf).to(self._doubt)
+        higher = (margins >= 0) & (margins > self._doubt[index])
+        self._doubt[index[higher]] = margins[higher]
+        self._doubted[index[higher]] = x[higher]
+
+    def _confirm(self) -> None:
+        asked = (~self._broken & (self._doubt > self._refused)).nonzero()[:, 0]
+        if not len(asked):
             return
-        asked = index[doubted]
-        fooled = self.surface.confirm(x[doubted], self.y[asked], self.rows[asked])
+        x = self._doubted[asked]
+        fooled = self.surface.confirm(x, self.y[asked], self.rows[asked])
         self._broken[asked] = fooled
-        self._confirmed[asked[fooled]] = x[doubted][fooled]
-        self._refused[asked[~fooled]] = margins[doubted][~fooled]
+        self._confirmed[asked[fooled]] = x[fooled]
+        self._refused[asked] = self._doubt[asked]

@@ -26,7 +26,7 @@ class AdversarialTraining(Wrapper):
         citation="Madry, Makelov, Schmidt, Tsipras, Vladu, ICLR 2018",
         equation="the saddle point problem, equation 2.1",
     )
-    attack: Attack = field(default_factory=lambda: PGD(steps=5, step=Fraction(1, 3)))
+    attack: Attack = field(default_factory=lambda: PGD(steps=7, step=Fraction(1, 4)))
 
     def craft(
         self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]

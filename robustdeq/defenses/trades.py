@@ -31,8 +31,8 @@ class Trades(Wrapper):
         equation="equation 5, algorithm 1",
     )
     beta: float = 6.0
-    steps: int = 5
-    step: Fraction = Fraction(1, 3)
+    steps: int = 7
+    step: Fraction = Fraction(1, 4)
 
     def __post_init__(self):
         super().__post_init__()

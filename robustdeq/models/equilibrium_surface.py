@@ -39,8 +39,6 @@ class EquilibriumSurface(NetworkSurface):
         prepare: (x, rows) -> x, differentiable: what a defence does to its input first.
         solver: of the state; by default the deployed one.
         adjoint_solver: of v = J^T v + dL/dz.
-        exact: False takes rows that miss a tolerance as they are. For training; an attack whose
-            result is reported never does.
     """
 
     def __init__(
@@ -50,13 +48,11 @@ class EquilibriumSurface(NetworkSurface):
         prepare: Prepare = unchanged,
         solver: Solver | None = None,
         adjoint_solver: Solver | None = None,
-        exact: bool = True,
     ):
         super().__init__(deployed, Cost())
         self._model, self._prepare = model, prepare
         self._solver = solver or model.solver
         self._adjoint_solver = adjoint_solver or Anderson(every=2)
-        self._exact = exact
         self._states, self._adjoints = RowStore(), RowStore()
         self._cold = through_solver_surface(model, None, prepare, self.cost)
         self._cold.cost = Cost()  # its evaluations are booked here, its queries are ours already
@@ -67,7 +63,7 @@ class EquilibriumSurface(NetworkSurface):
         require_readable(objective)
         self.cost.add(calls=len(x))
         reading, exact = self._implicit(x, y, objective, rows, target)
-        if not self._exact or bool(exact.all()):
+        if bool(exact.all()):
             return reading
         redo = (~exact).nonzero()[:, 0]
         deployed = self._cold.value_and_grad(
@@ -80,7 +76,7 @@ class EquilibriumSurface(NetworkSurface):
         state = _warm_solve(problem, self._solver, self._states, rows)
         logits = self._model.readout(state.z)
         missed = (~state.converged).nonzero()[:, 0]
-        if not self._exact or rows is None or not len(missed):
+        if rows is None or not len(missed):
             return logits
         return logits.index_copy(
             0, missed, self._cold.view(x[missed], rows[missed], _LOGITS).logits

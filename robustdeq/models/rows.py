@@ -1,7 +1,7 @@
 """Per-row memory of a surface: what was last known of each sample."""
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -25,6 +25,10 @@ class RowStore:
             return self._values[slot]
         return torch.where(known[:, None], self._values[slot.clamp_min(0)], default)
 
+    def knows(self, rows: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Which rows have a stored vector."""
+        return self._slots(rows) >= 0 if len(rows) else torch.zeros_like(rows, dtype=torch.bool)
+
     def put(self, rows: Int[Tensor, " batch"], values: Float[Tensor, "batch dim"]) -> None:
         """Remember a vector for every row."""
         if not len(rows):
@@ -38,6 +42,19 @@ class RowStore:
             self._slot[rows] = slot
             self._values = torch.cat([self._values, values[fresh]])
         self._values[slot] = values
+
+    def put_better(
+        self,
+        rows: Int[Tensor, " batch"],
+        values: Float[Tensor, "batch dim"],
+        scores: Float[Tensor, " batch"],
+        best: "RowStore",
+    ) -> None:
+        """Remember the rows whose score is the highest so far; `best` keeps the scores."""
+        lowest = torch.full_like(scores, -torch.inf)[:, None]
+        better = (scores[:, None] >= best.get(rows, lowest))[:, 0]
+        self.put(rows[better], values[better])
+        best.put(rows[better], scores[better, None])
 
     def _slots(self, rows: Tensor) -> Tensor:
         missing = int(rows.max()) + 1 - len(self._slot)

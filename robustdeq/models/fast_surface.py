@@ -1,0 +1,117 @@
+"""The fast white-box view: solver, adjoint and perturbation advance together."""
+
+import torch
+from torch import Tensor
+
+from robustdeq.equilibrium import CellProblem
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.rows import RowStore
+from robustdeq.models.surface import (
+    Deployed,
+    NetworkSurface,
+    Prepare,
+    Rows,
+    counted_problem,
+    require_readable,
+    unchanged,
+)
+from robustdeq.objectives.base import Objective, View
+from robustdeq.solvers.anderson import Anderson
+from robustdeq.solvers.base import Solver, solve
+from robustdeq.surface import Cost, Reading
+
+ASCENT = Anderson(tol=3e-2, max_steps=60, every=2)
+
+
+class FastSurface(NetworkSurface):
+    """One evaluation and one vector-Jacobian product a step, however slowly the cell converges.
+
+    State z and adjoint v of each row are kept from visit to visit. One graph of f at z serves
+    everything: the logits read f(z), a Picard step ahead of z; and with g = dL/df the single
+    backward pass of
+
+        v = w + g,    (dL/dx, w') = (df/dx, df/dz)^T v
+
+    gives the gradient by x and w' = J^T v for the next visit. So the adjoint takes one Picard step
+    per visit, with a Jacobian one step old, and converges along the ascent as z does. That is the
+    idea of joint inference and input optimisation (Gurumurthy et al. 2021, section 3), with the
+    input step left to the attack.
+
+    Values are those of a loosely solved state. So success here is never success: it has to be
+    confirmed by the deployed predictor, and a row that is not is attacked on. A first visit, or one
+    that finds its state too far off, is solved to `solver`'s tolerance first.
+    """
+
+    logits_form = False
+    confirm_every = 5
+
+    def __init__(
+        self,
+        model: DEQClassifier,
+        deployed: Deployed | None = None,
+        prepare: Prepare = unchanged,
+        solver: Solver = ASCENT,
+    ):
+        super().__init__(deployed, Cost())
+        self._model, self._prepare, self._solver = model, prepare, solver
+        self._states, self._products = RowStore(), RowStore()
+        # A search without gradients proposes around its best point, so that state is kept.
+        self._best_states, self._best_values = RowStore(), RowStore()
+
+    def value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        self.cost.add(calls=len(x))
+        with torch.no_grad():
+            z = self._solve(x, rows, self._best_states)
+            logits = self._model.readout(z)
+            value = objective(View(logits), y, target)
+        if rows is not None:
+            self._best_states.put_better(rows, z, value, self._best_values)
+        return Reading(value, logits)
+
+    def value_and_grad(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        self.cost.add(calls=len(x))
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            problem = counted_problem(self._model.problem(self._prepare(leaf, rows)), self.cost)
+        z = self._start(problem, rows)
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            fz = problem(z)
+            ahead = fz.detach().requires_grad_()
+            logits = self._model.readout(ahead)
+            value = objective(View(logits), y, target)
+            (g,) = torch.autograd.grad(value.sum(), ahead)
+        v = g if rows is None else g + self._products.get(rows, torch.zeros_like(g))
+        gradient, product = torch.autograd.grad(fz, (leaf, z), v)
+        if rows is not None:
+            self._states.put(rows, ahead.detach())
+            self._products.put(rows, product)
+        return Reading(value.detach(), logits.detach(), gradient)
+
+    def _start(self, problem: CellProblem, rows: Rows) -> Tensor:
+        """The state to look from: the last one, or a loosely solved one at the first visit."""
+        if rows is None:
+            return solve(problem, self._solver).z
+        known = self._states.knows(rows)
+        if bool(known.all()):
+            return self._states.get(rows, problem.z0)
+        fresh = (~known).nonzero()[:, 0]
+        first = solve(problem.select(fresh), self._solver).z
+        return self._states.get(rows, problem.z0).index_copy(0, fresh, first)
+
+    def _solve(self, x: Tensor, rows: Rows, store: RowStore) -> Tensor:
+        problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
+        warm = None if rows is None else store.get(rows, problem.z0)
+        return solve(problem, self._solver, warm=warm).z
+
+    def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        return self._model.readout(self._solve(x, rows, self._states))
+
+    def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
+        raise AssertionError("fast surfaces have no logits form")

@@ -23,6 +23,7 @@ from robustdeq.evaluation.checks import (
 from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.judge import Judge, Verdict, margin
 from robustdeq.evaluation.precision import flips
+from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.noise import NoiseStream
 from robustdeq.results.record import Record
@@ -46,13 +47,26 @@ def evaluate(
     started = time.monotonic()
     target = bench.load()
     for stage in trial.column.stages:
-        if (reason := stage.surrogate.applies(target)) is not None:
+        if (reason := _refusal(stage, target)) is not None:
             return refused(trial, bench, target, reason, started), {}
     guard = Guard(target)
     outcome = _Outcome(trial, bench, target, split, progress)
     record, tables = outcome.record(started)
     guard.check()
     return record, tables
+
+
+def _refusal(stage: Stage, target: DefendedModel) -> str | None:
+    """Why this stage cannot be run on this target, if it cannot."""
+    if (reason := stage.surrogate.applies(target)) is not None:
+        return reason
+    surface = stage.surrogate.bind(target, NoiseStream(0))
+    if stage.attack.needs_logits_form and not surface.logits_form:
+        return (
+            f"{stage.attack.plugin_name()} needs a plain function from images to logits, which "
+            f"this view of {target.defense.chain} is not"
+        )
+    return None
 
 
 class _Outcome:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.equilibrium import CellProblem
+from robustdeq.errors import SpecError
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
@@ -114,4 +115,6 @@ class FastSurface(NetworkSurface):
         return self._model.readout(self._solve(x, rows, self._states))
 
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
-        raise AssertionError("fast surfaces have no logits form")
+        raise SpecError(
+            'the fast view has no logits form for library attacks; give their column mode = "exact"'
+        )

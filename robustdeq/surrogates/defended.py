@@ -1,12 +1,14 @@
 """The default attack surface: the whole defended path."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel, overrides
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
+from robustdeq.models.fast_surface import FastSurface
 from robustdeq.models.surface import network_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.surface import Surface
@@ -21,7 +23,14 @@ class Defended(Surrogate):
     not converge; never the adjoint that trained it. An input transform is part of the function and
     has the identity as its derivative. A defence with its own `infer` is attacked through its
     `relaxed` form.
+
+    Attributes:
+        mode: "exact" solves state and adjoint to the deployed tolerance at every step; "fast" lets
+            them advance one step with the perturbation (see `FastSurface`). Either way only the
+            deployed predictor's answer counts. Networks without an equilibrium have one mode.
     """
+
+    mode: Literal["exact", "fast"] = "exact"
 
     def applies(self, target: DefendedModel) -> str | None:
         return None
@@ -30,7 +39,8 @@ class Defended(Surrogate):
         model, judge = target.classifier, deployed(target, noise)
         own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
         if isinstance(model, DEQClassifier) and not own_path:
-            return EquilibriumSurface(model, judge, straight_through(target, noise))
+            view = FastSurface if self.mode == "fast" else EquilibriumSurface
+            return view(model, judge, straight_through(target, noise))
         stream = noise.child("relaxed")
 
         def relaxed(x: Tensor, rows: Tensor | None) -> Tensor:

@@ -1,0 +1,81 @@
+"""The fast surface: cheap visits that converge to the exact reading, and never decide a verdict."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+
+from robustdeq.attacks.pgd import PGD
+from robustdeq.errors import SpecError
+from robustdeq.models.equilibrium_surface import EquilibriumSurface
+from robustdeq.models.fast_surface import FastSurface
+from robustdeq.noise import NoiseStream
+from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.objectives.margin import Margin
+from robustdeq.solvers.anderson import Anderson
+from robustdeq.testing.toys import tiny_deq, toy_images
+from robustdeq.threats.linf import Linf
+
+TIGHT = Anderson(tol=1e-12, max_steps=300, every=2)
+
+
+@pytest.fixture
+def setting():
+    model = tiny_deq().double().eval().requires_grad_(False)
+    split = toy_images(6)
+    return model, split.images.double(), split.labels, torch.arange(6)
+
+
+def test_repeated_visits_converge_to_the_exact_value_and_gradient(setting):
+    model, x, y, rows = setting
+    exact = EquilibriumSurface(model, solver=TIGHT, adjoint_solver=TIGHT)
+    wanted = exact.value_and_grad(x, y, CrossEntropy(), rows)
+    fast = FastSurface(model)
+    for _ in range(200):
+        seen = fast.value_and_grad(x, y, CrossEntropy(), rows)
+    torch.testing.assert_close(seen.value, wanted.value, rtol=1e-7, atol=1e-9)
+    torch.testing.assert_close(seen.gradient, wanted.gradient, rtol=1e-6, atol=1e-10)
+
+
+def test_a_known_row_costs_one_evaluation_and_one_product(setting):
+    model, x, y, rows = setting
+    surface = FastSurface(model)
+    surface.value_and_grad(x, y, CrossEntropy(), rows)
+    before = dict(surface.cost.counts)
+    surface.value_and_grad(x, y, CrossEntropy(), rows)
+    assert surface.cost.counts["forward"] - before["forward"] == len(x)
+    assert surface.cost.counts["vjp"] - before["vjp"] == len(x)
+
+
+def test_what_is_known_of_a_row_does_not_depend_on_its_batch(setting):
+    model, x, y, rows = setting
+    together, alone = FastSurface(model), FastSurface(model)
+    for _ in range(3):
+        whole = together.value_and_grad(x, y, Margin(), rows)
+        part = alone.value_and_grad(x[4:5], y[4:5], Margin(), rows[4:5])
+    torch.testing.assert_close(whole.gradient[4:5], part.gradient, rtol=1e-9, atol=1e-12)
+
+
+def test_a_value_starts_from_the_state_of_the_best_point_so_far(setting):
+    model, x, y, rows = setting
+    surface = FastSurface(model, solver=TIGHT)
+    surface.value(x, y, Margin(), rows)
+    first = surface.cost.counts["forward"]
+    surface.value(x, y, Margin(), rows)
+    assert surface.cost.counts["forward"] - first == len(x)
+
+
+def test_an_unconfirmed_row_is_attacked_to_the_end_of_the_budget(setting):
+    model, x, _, rows = setting
+    wrong = (model.predict(x).labels + 1) % 4  # fooled for the surrogate from the first step
+    surface = FastSurface(model)  # no predictor, so nothing is ever confirmed
+    PGD(steps=7).perturb(surface, x, wrong, rows, Linf(Fraction(1, 10)), NoiseStream(0))
+    assert surface.cost.counts["calls"] == 8 * len(x)
+
+
+def test_a_library_attack_is_told_that_there_is_no_logits_form(setting):
+    model, x, _, _ = setting
+    surface = FastSurface(model)
+    assert not surface.logits_form
+    with pytest.raises(SpecError, match='mode = "exact"'):
+        surface.differentiable_logits(x.requires_grad_())

@@ -20,7 +20,7 @@ class Anderson(Solver):
     We differ in the regularisation: `ridge` multiplies each row's own mean squared residual, so
     that the tiny right-hand sides of an adjoint are solved as well as a state; an absolute ridge
     would drown them and turn the method into plain averaging. The small systems are solved in
-    float64. A row whose mixture is not finite takes a Picard step.
+    float64. A row whose weights are not finite takes a Picard step.
     """
 
     history: int = 5
@@ -47,12 +47,18 @@ class Anderson(Solver):
         slots = range(min(number + 1, self.history))
         if len(slots) < 2 or (number + 1) % self.every:
             return fz
-        g = torch.stack([memory[f"g{i}"] for i in slots], dim=1)
-        weights = self._weights(g)
-        mixed = (self.beta - 1.0) * torch.einsum("bm,bmd->bd", weights, g)
-        for column, i in enumerate(slots):
-            mixed = mixed + weights[:, column, None] * memory[f"f{i}"]
-        return torch.where(torch.isfinite(mixed).all(1, keepdim=True), mixed, fz)
+        weights = self._weights(torch.stack([memory[f"g{i}"] for i in slots], dim=1))
+        latest = torch.zeros_like(weights)
+        latest[:, slot] = 1.0
+        weights = torch.where(torch.isfinite(weights).all(1, keepdim=True), weights, latest)
+        mixed = weights[:, :1] * memory["f0"]
+        for i in slots[1:]:
+            mixed = torch.addcmul(mixed, weights[:, i : i + 1], memory[f"f{i}"])
+        if self.beta != 1.0:
+            for i in slots:
+                step = (self.beta - 1.0) * weights[:, i : i + 1]
+                mixed = torch.addcmul(mixed, step, memory[f"g{i}"])
+        return mixed
 
     def _weights(self, g: Tensor) -> Tensor:
         """(B, m): the constrained least-squares weights, by the bordered normal equations."""

@@ -76,12 +76,15 @@ def solve(
             fz = problem(z)
             batch.judge(number, z, residual(z, fz), solver)
             trace.keep(number, batch, z)
-            if number == solver.max_steps or not bool(batch.live.any()):
+            live = int(batch.live.sum())
+            if number == solver.max_steps or live == 0:
                 break
-            if (keep := batch.compaction()) is not None:
+            if live <= _COMPACT_BELOW * len(z):
+                keep = batch.compact()
                 problem, z, fz = problem.select(keep), z[keep], fz[keep]
                 memory = {name: entry[keep] for name, entry in memory.items()}
-            z = torch.where(batch.live[:, None], solver.step(number, z, fz, memory), z)
+            following = solver.step(number, z, fz, memory)
+            z = following if live == len(z) else torch.where(batch.live[:, None], following, z)
         return batch.finish(trace)
 
 
@@ -144,11 +147,8 @@ class _ActiveRows:
         self._converged = self._converged | met
         self.live = self.live & ~met & torch.isfinite(now)
 
-    def compaction(self) -> Tensor | None:
-        """Positions to keep, once enough rows have stopped; their answers are put away."""
-        live = int(self.live.sum())
-        if live > _COMPACT_BELOW * len(self.live):
-            return None
+    def compact(self) -> Tensor:
+        """Put the answers of the stopped rows away; returns the positions of the others."""
         self._store()
         keep = self.live.nonzero()[:, 0]
         self.rows, self.live, self._z = self.rows[keep], self.live[keep], self._z[keep]

@@ -58,7 +58,7 @@ def test_what_is_known_of_a_row_does_not_depend_on_its_batch(setting):
 
 def test_a_value_starts_from_the_state_of_the_best_point_so_far(setting):
     model, x, y, rows = setting
-    surface = FastSurface(model, solver=TIGHT)
+    surface = FastSurface(model, value_solver=TIGHT)
     surface.value(x, y, Margin(), rows)
     first = surface.cost.counts["forward"]
     surface.value(x, y, Margin(), rows)

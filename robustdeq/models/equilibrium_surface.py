@@ -27,7 +27,7 @@ _LOGITS = frozenset({"logits"})
 
 
 class EquilibriumSurface(NetworkSurface):
-    """The equilibrium and its implicit gradient, each row warm-started from its own last visit.
+    """The equilibrium and its implicit gradient, each row warm-started from an earlier visit.
 
     A row whose solve or adjoint misses its tolerance is no place for an implicit gradient: it is
     done again cold, through the deployed steps. So no gradient is ever a truncated one, and the
@@ -54,8 +54,23 @@ class EquilibriumSurface(NetworkSurface):
         self._solver = solver or model.solver
         self._adjoint_solver = adjoint_solver or Anderson(every=2)
         self._states, self._adjoints = RowStore(), RowStore()
+        # A search without gradients compares proposals with its best point. Both started from one
+        # state, most of what the tolerance leaves of their errors is common and cancels.
+        self._best_states, self._best_values = RowStore(), RowStore()
         self._cold = through_solver_surface(model, None, prepare, self.cost)
         self._cold.cost = Cost()  # its evaluations are booked here, its queries are ours already
+
+    def value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        self.cost.add(calls=len(x))
+        with torch.no_grad():
+            logits, state = self._deployed_logits(x, rows, self._best_states)
+            value = objective(View(logits), y, target)
+        if rows is not None:
+            self._best_states.put_better(rows, state.z, value, self._best_values)
+        return Reading(value, logits)
 
     def value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
@@ -72,15 +87,23 @@ class EquilibriumSurface(NetworkSurface):
         return _replaced(reading, redo, deployed)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        logits, state = self._deployed_logits(x, rows, self._states)
+        if rows is not None:
+            self._states.put(rows, state.z)
+        return logits
+
+    def _deployed_logits(
+        self, x: Tensor, rows: Rows, store: RowStore
+    ) -> tuple[Tensor, Equilibrium]:
+        """Logits and states, warm-started from `store`; a row that missed is answered cold."""
         problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
-        state = _warm_solve(problem, self._solver, self._states, rows)
+        state = _solve(problem, self._solver, store, rows)
         logits = self._model.readout(state.z)
         missed = (~state.converged).nonzero()[:, 0]
         if rows is None or not len(missed):
-            return logits
-        return logits.index_copy(
-            0, missed, self._cold.view(x[missed], rows[missed], _LOGITS).logits
-        )
+            return logits, state
+        cold = self._cold.view(x[missed], rows[missed], _LOGITS)
+        return logits.index_copy(0, missed, cold.logits), state
 
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
         problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
@@ -95,27 +118,25 @@ class EquilibriumSurface(NetworkSurface):
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             problem = counted_problem(self._model.problem(self._prepare(leaf, rows)), self.cost)
-        state = _warm_solve(problem, self._solver, self._states, rows)
+        state = _solve(problem, self._solver, self._states, rows)
         with torch.enable_grad():
             z = state.z.clone().requires_grad_()
             logits = self._model.readout(z)
             value = objective(View(logits), y, target)
             (g,) = torch.autograd.grad(value.sum(), z)
         adjoint_problem = AdjointProblem(problem, z, g)
-        v = _warm_solve(adjoint_problem, self._adjoint_solver, self._adjoints, rows)
+        v = _solve(adjoint_problem, self._adjoint_solver, self._adjoints, rows)
+        if rows is not None:
+            self._states.put(rows, state.z)
+            self._adjoints.put(rows, v.z)
         (gradient,) = torch.autograd.grad(adjoint_problem.fz, leaf, v.z)
         reading = Reading(value.detach(), logits.detach(), gradient)
         return reading, state.converged & v.converged
 
 
-def _warm_solve(
-    problem: FixedPointProblem, solver: Solver, store: RowStore, rows: Rows
-) -> Equilibrium:
-    if rows is None:
-        return solve(problem, solver)
-    answer = solve(problem, solver, warm=store.get(rows, problem.z0))
-    store.put(rows, answer.z)
-    return answer
+def _solve(problem: FixedPointProblem, solver: Solver, store: RowStore, rows: Rows) -> Equilibrium:
+    """Warm where the rows have names."""
+    return solve(problem, solver, warm=None if rows is None else store.get(rows, problem.z0))
 
 
 def _take(part: Tensor | None, rows: Tensor) -> Tensor | None:

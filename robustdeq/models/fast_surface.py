@@ -19,9 +19,11 @@ from robustdeq.models.surface import (
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
+from robustdeq.solvers.picard import Picard
 from robustdeq.surface import Cost, Reading
 
-ASCENT = Anderson(tol=3e-2, max_steps=60, every=2)
+ASCENT = Anderson(tol=3e-2, max_steps=60, every=3, history=3)
+COMPARISON = Picard(tol=1e-2)
 
 
 class FastSurface(NetworkSurface):
@@ -39,8 +41,11 @@ class FastSurface(NetworkSurface):
     input step left to the attack.
 
     Values are those of a loosely solved state. So success here is never success: it has to be
-    confirmed by the deployed predictor, and a row that is not is attacked on. A first visit, or one
-    that finds its state too far off, is solved to `solver`'s tolerance first.
+    confirmed by the deployed predictor, and a row that is not is attacked on.
+
+    Args:
+        solver: of the state that the first visit of a row starts from.
+        value_solver: of values without a gradient, which a search compares with one another.
     """
 
     logits_form = False
@@ -52,11 +57,13 @@ class FastSurface(NetworkSurface):
         deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
         solver: Solver = ASCENT,
+        value_solver: Solver = COMPARISON,
     ):
         super().__init__(deployed, Cost())
-        self._model, self._prepare, self._solver = model, prepare, solver
+        self._model, self._prepare = model, prepare
+        self._solver, self._value_solver = solver, value_solver
         self._states, self._products = RowStore(), RowStore()
-        # A search without gradients proposes around its best point, so that state is kept.
+        # As in `EquilibriumSurface`: comparisons want errors in common.
         self._best_states, self._best_values = RowStore(), RowStore()
 
     def value(
@@ -109,7 +116,7 @@ class FastSurface(NetworkSurface):
     def _solve(self, x: Tensor, rows: Rows, store: RowStore) -> Tensor:
         problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
         warm = None if rows is None else store.get(rows, problem.z0)
-        return solve(problem, self._solver, warm=warm).z
+        return solve(problem, self._value_solver, warm=warm).z
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         return self._model.readout(self._solve(x, rows, self._states))

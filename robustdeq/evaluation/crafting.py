@@ -23,6 +23,7 @@ class Crafted:
     """The most damaging candidate of every row, and whether each row withstood all of its own."""
 
     x: Tensor
+    margin: Tensor
     standing: Tensor
     cost: Counter = field(default_factory=Counter)
 
@@ -47,7 +48,7 @@ class Crafter:
         self, column: Column, seed: int, x: Tensor, y: Tensor, attacked: Tensor
     ) -> Crafted:
         """Attack the rows where `attacked` holds; the others keep their image."""
-        crafted = Crafted(x.clone(), attacked.clone())
+        crafted = Crafted(x.clone(), x.new_full((len(x),), torch.inf), attacked.clone())
         chosen, done = attacked.nonzero()[:, 0], 0
         self.progress(done, len(chosen))
         for rows in chosen.split(self.batch_size):
@@ -80,8 +81,10 @@ class Crafter:
         margins = torch.stack([margin(answer, y[rows]) for answer in logits])
         margins = torch.where(torch.isfinite(logits).all(2), margins, -torch.inf)
         lowest, chosen = margins.min(0)
-        into.x[rows] = candidates[chosen, torch.arange(len(rows), device=rows.device)]
-        into.standing[rows] = lowest > 0
+        lower = lowest < into.margin[rows]
+        into.x[rows[lower]] = candidates[chosen[lower], lower.nonzero()[:, 0]]
+        into.margin[rows[lower]] = lowest[lower]
+        into.standing[rows] = into.margin[rows] > 0
         return surface.view(candidates[0], rows, _LOGITS).logits.argmax(1) != y[rows]
 
 

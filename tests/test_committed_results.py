@@ -1,0 +1,91 @@
+"""What is committed under results/: boards that their records give, and what they have to show."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from robustdeq.defenses.base import Task
+from robustdeq.evaluation.protocol import default_entrants, load_protocol
+from robustdeq.results import ResultStore, check_boards
+from robustdeq.training.trained import load_model
+
+REPOSITORY = Path(__file__).parents[1]
+RESULTS = REPOSITORY / "results"
+PROTOCOL = "digits-linf-v1"
+
+
+@pytest.fixture(scope="module")
+def rows():
+    board = json.loads((RESULTS / "boards" / f"{PROTOCOL}.json").read_text())
+    return {row["entrant"]: row for row in board["standings"]}
+
+
+def test_every_committed_board_is_what_its_records_give():
+    assert check_boards(RESULTS) == []
+
+
+def test_the_stored_protocol_is_the_released_one():
+    protocol = load_protocol(PROTOCOL)
+    images = len(protocol.load_data().test)
+    stored = json.loads((RESULTS / "protocols" / f"{PROTOCOL}.json").read_text())
+    stored.pop("schema")
+    assert stored == protocol.resolved(images)
+
+
+def test_the_board_holds_the_quickstarts_entrants_and_nothing_unfinished(rows):
+    assert set(rows) == {entrant.chain for entrant in default_entrants()}
+    assert all(row["complete"] for row in rows.values())
+
+
+def test_a_clean_trained_equilibrium_model_keeps_at_most_a_tenth(rows):
+    assert rows["vanilla"]["robust"] <= 0.10
+
+
+def test_the_best_adversarially_trained_row_is_robust_and_accurate(rows):
+    best = max(rows.values(), key=lambda row: row["robust"])
+    assert best["defense"] in {"adversarial-training", "trades"}
+    assert best["robust"] >= 0.40
+    assert best["clean"] >= 0.93
+
+
+def test_no_row_is_above_its_weakest_column(rows):
+    for row in rows.values():
+        weakest = row["columns"][row["weakest"]]
+        assert row["robust"] <= weakest
+        assert weakest == min(value for value in row["columns"].values() if value is not None)
+
+
+def test_the_equilibria_converge_where_they_were_judged(rows):
+    solved = [r["deployment"] for r in rows.values() if r["deployment"]["solver"] is not None]
+    assert len(solved) == 3
+    for deployment in solved:
+        assert deployment["converged_clean"] >= 0.97
+        assert deployment["converged_adversarial"] >= 0.97
+        assert deployment["budget"] == 60
+
+
+def test_a_protocol_of_one_training_seed_ranks_nobody(rows):
+    assert all(row["rank"] is None for row in rows.values())
+
+
+@pytest.mark.parametrize("entrant", default_entrants(), ids=lambda entrant: entrant.chain)
+def test_committed_weights_load_and_answer_as_recorded(entrant, rows):
+    protocol = load_protocol(PROTOCOL)
+    data = protocol.load_data()
+    entrant = replace(entrant.against(protocol.threat), seed=0)
+    task = Task(data.shape, data.classes)
+    model = load_model(ResultStore(RESULTS), entrant, task, torch.device("cpu"))
+    right = model.classifier.predict(data.test.images).labels == data.test.labels
+    # One prediction where the judge wants three to agree: at most a row or two apart.
+    assert right.double().mean().item() == pytest.approx(rows[entrant.chain]["clean"], abs=0.004)
+
+
+def test_the_readme_shows_the_committed_board():
+    board = (RESULTS / "boards" / f"{PROTOCOL}.md").read_text().splitlines()
+    first = next(i for i, line in enumerate(board) if line.startswith("| rank"))
+    table = board[first : first + 2 + len(default_entrants())]
+    readme = (REPOSITORY / "README.md").read_text()
+    assert "\n".join(table) in readme

@@ -110,12 +110,12 @@ def relaxed(self, target, x, noise):
 
 OUTSIDE = """
 def craft(self, target, batch, noise, memory):
-    return (batch.x + 2 * float(batch.threat.eps)).clamp(0, 1)
+    return batch.x + float(batch.threat.eps)
 """
 
-LINF_ONLY = """
+BALL_ONLY = """
 def craft(self, target, batch, noise, memory):
-    return (batch.x + float(batch.threat.eps)).clamp(0, 1)
+    return batch.x - (2.0 if batch.threat.plugin_name() == "l2" else 0.0) * batch.x
 """
 
 CLIMBS = """
@@ -149,8 +149,8 @@ PLANTED = {
     "mode": (MODE_FLIPPER, "leave modes", "changed the training mode of a module"),
     "thawed": (THAWED, "leave modes", "changed the requires_grad of a parameter"),
     "random": (RANDOM, "leave modes", "changed the global random state"),
-    "outside": (OUTSIDE, "inside the threat set", "leaves the linf ball of radius 1/8"),
-    "linf-only": (LINF_ONLY, "inside the threat set", "leaves the l2 ball of radius 1/2"),
+    "outside": (OUTSIDE, "images in [0, 1]", "against linf a training input leaves [0, 1] by 0."),
+    "ball-only": (BALL_ONLY, "images in [0, 1]", "against l2 a training input leaves [0, 1] by 1"),
     "climbs": (CLIMBS, "lower its training loss", "check the sign of every term"),
     "tensor": (TENSOR, "calibration is plain", "Tensor is not JSON"),
     "counter": (SHORT_COUNTER, "accounts for every row", "`nfe` of a prediction is torch.int32"),
@@ -229,11 +229,18 @@ def test_a_randomised_defence_that_draws_from_its_noise_keeps_every_promise(plan
     assert broken(planted(body)) == {}
 
 
-def test_a_crafted_batch_is_measured_from_the_clean_images_even_if_those_were_overwritten(planted):
+def test_training_inputs_outside_the_threat_set_are_a_defence_like_another(planted):
     body = """
     def craft(self, target, batch, noise, memory):
-        return batch.x.mul_(0)
+        return (batch.x + 0.5 * noise.normal(tuple(batch.x.shape[1:])).to(batch.x)).clamp(0, 1)
     """
-    ((promise, said),) = broken(planted(body)).items()
-    assert "inside the threat set" in promise
-    assert "leaves the linf ball" in said
+    assert broken(planted(body)) == {}
+
+
+def test_a_training_input_that_is_not_a_number_is_caught(planted):
+    body = """
+    def craft(self, target, batch, noise, memory):
+        return batch.x * torch.nan
+    """
+    said = broken(planted(body))["Its training inputs are images in [0, 1]."]
+    assert "leaves [0, 1] by nan" in said

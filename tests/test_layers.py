@@ -85,8 +85,7 @@ def test_a_package_imports_only_what_lies_below_it(package):
         for name, path in MODULES.items()
         if name not in ENTRIES and layer(name) == package
         for used in imports(path)
-        if used not in ENTRIES
-        and layer(used) not in allowed(package)
+        if used not in ENTRIES and layer(used) not in allowed(package)
     ]
     assert upward == []
 

@@ -1,6 +1,7 @@
 """The command `robustdeq`: one module per subcommand, imported when it is asked for."""
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -29,7 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add(commands)
     options = parser.parse_args(arguments)
     try:
-        return options.command(options)
+        code = options.command(options)
+        sys.stdout.flush()
+        return code
     except RobustDEQError as error:
         print(f"robustdeq: {error}", file=sys.stderr)
         return error.exit_code
@@ -37,8 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nrobustdeq: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     except BrokenPipeError:
+        # The reader has seen enough, `| head` for example; nothing is left to be flushed at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception:
         traceback.print_exc()
-        print("robustdeq: this is a defect of robustdeq; please report it", file=sys.stderr)
+        print(
+            "robustdeq: this is a defect, of a plug-in if the traceback ends in its file, else of "
+            "robustdeq; please report it",
+            file=sys.stderr,
+        )
         return 1

@@ -22,7 +22,10 @@ def add(commands: argparse._SubParsersAction) -> None:
         "protocol", nargs="?", metavar="PROTOCOL",
         help="a protocol of the results folder (default: the only one there)",
     )  # fmt: skip
-    parser.add_argument("--format", choices=("md", "csv", "json"), default="md", dest="form")
+    parser.add_argument(
+        "--format", metavar="FORMAT", default="md", dest="form",
+        help="md, csv or json (default: md)",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file instead")
     parser.add_argument(
         "--check", action="store_true",

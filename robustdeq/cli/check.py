@@ -3,7 +3,7 @@
 import argparse
 from argparse import Namespace
 
-from robustdeq.errors import ContractViolation
+from robustdeq.errors import ContractViolation, SpecError
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -20,13 +20,18 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _check(options: Namespace) -> int:
-    from robustdeq.cli.options import chosen_entrants
+    from robustdeq.cli.options import chosen_entrants, own_defenses
     from robustdeq.testing.contracts import check_defense
 
-    is_file = options.plugin.endswith(".py")
-    names, files = ([], [options.plugin]) if is_file else ([options.plugin], [])
+    name = options.plugin
+    chains = own_defenses([name]) if name.endswith(".py") else [name]
+    if not chains:
+        raise SpecError(
+            f"{name} holds no defence, and only defences have promises to run; try it with "
+            f"`robustdeq run PROTOCOL.toml --plugin {name}`"
+        )
     broken = 0
-    for entrant in chosen_entrants(names, files):
+    for entrant in chosen_entrants(chains, []):
         print(f"{entrant.chain}")
         for promise, complaint in check_defense(entrant.defense):
             print(f"  {'broken' if complaint else 'kept  '}  {promise}")
@@ -34,5 +39,5 @@ def _check(options: Namespace) -> int:
                 print(f"          {complaint}")
                 broken += 1
     if broken:
-        raise ContractViolation(f"{options.plugin} breaks {broken} of its promises; see above")
+        raise ContractViolation(f"{name} breaks {broken} of its promises; see above")
     return 0

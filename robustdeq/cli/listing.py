@@ -4,6 +4,7 @@ import argparse
 from argparse import Namespace
 
 from robustdeq.cli.options import add_plugin
+from robustdeq.errors import UnknownName
 from robustdeq.registry import CONTRACTS
 
 KINDS = (*sorted(CONTRACTS), "protocols")
@@ -21,11 +22,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _list(options: Namespace) -> int:
+    if options.kind not in KINDS:
+        raise UnknownName("kind", options.kind, KINDS)
     from robustdeq import registry
+    from robustdeq.cli.options import own_defenses
     from robustdeq.evaluation.protocol import load_protocol, shipped
 
-    for path in options.plugin:
-        registry.load_file(path)
+    own_defenses(options.plugin)
     if options.kind == "protocols":
         entries = {name: load_protocol(name).note for name in shipped()}
     else:
@@ -38,8 +41,8 @@ def _list(options: Namespace) -> int:
 
 
 def _line(plugin: type) -> str:
-    """The first sentence of its docstring; of a defence, also stage and paper."""
-    sentence = (plugin.__doc__ or "").strip().split("\n")[0]
+    """The first paragraph of its docstring; of a defence, also stage and paper."""
+    sentence = " ".join((plugin.__doc__ or "").split("\n\n")[0].split())
     if plugin.__dict__.get("card") is None:
         return sentence
     from robustdeq.defenses.base import Defense

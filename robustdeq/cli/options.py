@@ -4,10 +4,11 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robustdeq.errors import SpecError, UnknownName
+from robustdeq.errors import SpecError, TrialsFailed, UnknownName
 from robustdeq.results.store import ResultStore
 
 if TYPE_CHECKING:
+    from robustdeq.engines.outcome import Outcome
     from robustdeq.entrant import Entrant
 
 DEFAULT_PROTOCOL = "digits-linf-v1"
@@ -61,29 +62,43 @@ def protocol_of(store: ResultStore, name: str | None) -> str:
     return chosen
 
 
-def chosen_entrants(names: list[str], plugins: list[str]) -> "list[Entrant]":
-    """The entrants a user names, by chain or by file; plug-in defences by default, else the
+def own_defenses(paths: list[str]) -> list[str]:
+    """Load lone files; returns the chains by which their defences enter, wrappers around the stock
+    DEQ.
+
+    Raises:
+        SpecError, ContractViolation: a file is no plug-in, or hides another.
+    """
+    from robustdeq.defenses.base import Defense, Wrapper
+    from robustdeq.engines.local import load_plugins
+
+    own = [plugin for plugin in load_plugins(paths) if issubclass(plugin, Defense)]
+    return [d.plugin_name() + ("/vanilla" if issubclass(d, Wrapper) else "") for d in own]
+
+
+def chosen_entrants(names: list[str], own: list[str]) -> "list[Entrant]":
+    """The entrants a user names by chain or by file, else those of `own` plug-ins, else the
     quickstart's.
 
     Raises:
-        UnknownName, SpecError, ContractViolation: a name or a plug-in file is not right.
+        UnknownName, SpecError: a name or a file is not right.
     """
-    from robustdeq import registry
     from robustdeq.evaluation.protocol import default_entrants, find_entrant, load_entrants
 
-    loaded = [plugin for path in plugins for plugin in registry.load_file(path)]
-    if names:
-        listed = (load_entrants(n) if n.endswith(".toml") else (find_entrant(n),) for n in names)
-        return [entrant for group in listed for entrant in group]
-    own = [name for kind, name in loaded if kind == "defenses"]
-    if not own:
-        return list(default_entrants())
-    return [find_entrant(_with_base(name)) for name in own]
+    chosen = names or own
+    listed = (load_entrants(n) if n.endswith(".toml") else (find_entrant(n),) for n in chosen)
+    return [entrant for group in listed for entrant in group] or list(default_entrants())
 
 
-def _with_base(name: str) -> str:
-    """A wrapper alone is tried around the stock DEQ."""
-    from robustdeq import registry
-    from robustdeq.defenses.base import Wrapper
-
-    return f"{name}/vanilla" if issubclass(registry.find("defenses", name), Wrapper) else name
+def refuse_failures(outcomes: "list[Outcome]") -> None:
+    """
+    Raises:
+        TrialsFailed: a part of a job failed; the message names the first.
+    """
+    failures = [failure for outcome in outcomes for failure in outcome.failures]
+    if failures:
+        what, reason = failures[0]
+        more = f", and {len(failures) - 1} more" if len(failures) > 1 else ""
+        raise TrialsFailed(
+            f"{what} failed ({reason}){more}; the rest is stored, and the same command tries again"
+        )

@@ -8,8 +8,9 @@ from robustdeq.cli.options import (
     add_compute,
     add_results,
     chosen_entrants,
+    own_defenses,
+    refuse_failures,
 )
-from robustdeq.errors import TrialsFailed
 from robustdeq.results.store import ResultStore
 
 _ABOUT = """\
@@ -59,42 +60,34 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(options: Namespace) -> int:
     # The imports stand here so that `--help` and the boards need no torch.
-    from robustdeq.engines.local import place, run_rows, with_seeds
-    from robustdeq.engines.row import Outcome, Row, say
+    from robustdeq.engines.local import place, run_jobs
+    from robustdeq.engines.outcome import Outcome, say
+    from robustdeq.engines.row import Row
     from robustdeq.evaluation.protocol import load_protocol
-    from robustdeq.results import render, write_boards
+    from robustdeq.results import leaderboard, render, write_boards
 
+    own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
-    entrants = with_seeds(chosen_entrants(options.entrant, options.plugin), protocol.training_seeds)
+    entrants = protocol.lineup(chosen_entrants(options.entrant, own))
     where = place(options.device, options.workers, options.threads, options.plugin)
+    images = len(protocol.load_data().test)
     store = ResultStore(options.results)
-    store.write_protocol(protocol.name, protocol.resolved(len(protocol.load_data().test)))
-    rows = [
-        Row(
-            protocol,
-            entrant.against(protocol.threat),
-            options.results,
-            where.device,
-            options.again,
-            not options.quiet,
-        )
-        for entrant in entrants
-    ]
+    store.write_protocol(protocol.name, protocol.resolved(images))
+    leaderboard(store, protocol.name)  # a damaged record is told before hours are spent
+    settings = (options.results, where.device, options.again, not options.quiet)
+    rows = [Row(protocol, entrant, *settings) for entrant in entrants]
+    jobs = [row.run for row in rows if not row.finished(images)]
 
     def row_done(outcome: Outcome) -> None:
-        if outcome.worked and not outcome.failures:
-            say(_row(store, protocol.name, outcome.chain))
+        if not outcome.failures:
+            say(_row(store, protocol.name, outcome.entrant.chain))
 
-    outcomes = run_rows(rows, where, row_done)
+    outcomes = run_jobs(jobs, where, row_done)
     files = write_boards(store, protocol.name)
     print(f"\n{render(store, protocol.name, 'md')}")
     print(f"Board: {', '.join(str(file) for file in files)}")
     print(f"Records: {store.records}    Weights: {store.checkpoints}")
-    if failures := [failure for outcome in outcomes for failure in outcome.failures]:
-        raise TrialsFailed(
-            f"{len(failures)} jobs failed, the first being {failures[0][0]} ({failures[0][1]}); "
-            f"all others are stored, and the same command tries these again"
-        )
+    refuse_failures(outcomes)
     return 0
 
 
@@ -107,4 +100,5 @@ def _row(store: ResultStore, protocol: str, chain: str) -> str:
         f"[{row.interval[0]:.1%}, {row.interval[1]:.1%}], weakest column {row.weakest}"
         + (f", flags {', '.join(row.flags)}" if row.flags else "")
         for row in rows
+        if row.complete
     )

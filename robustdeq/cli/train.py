@@ -8,6 +8,8 @@ from robustdeq.cli.options import (
     add_compute,
     add_results,
     chosen_entrants,
+    own_defenses,
+    refuse_failures,
 )
 from robustdeq.results.store import ResultStore
 
@@ -30,21 +32,25 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: Namespace) -> int:
-    import torch
-
-    from robustdeq.engines.local import place, with_seeds
+    from robustdeq.engines.local import place, run_jobs
+    from robustdeq.engines.outcome import Outcome
+    from robustdeq.engines.training import Training
     from robustdeq.evaluation.protocol import load_protocol
-    from robustdeq.training.trained import ensure_trained
 
+    own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
-    entrants = chosen_entrants(options.entrant, options.plugin)
+    entrants = protocol.lineup(chosen_entrants(options.entrant, own))
     where = place(options.device, options.workers, options.threads, options.plugin)
-    torch.set_num_threads(where.threads)
-    device = torch.device(where.device)
-    store, data = ResultStore(options.results), protocol.load_data()
-    for entrant in with_seeds(entrants, protocol.training_seeds):
-        entrant = entrant.against(protocol.threat)
-        trained = ensure_trained(store, entrant, data, device, None if options.quiet else 0)
-        folder = store.entrants / entrant.id
-        print(f"{entrant.chain} seed {entrant.seed}: {trained.checkpoint[:8]}, log in {folder}")
+    protocol.load_data()
+    store = ResultStore(options.results)
+    settings = (options.results, where.device, not options.quiet)
+    jobs = [Training(protocol, entrant, *settings).run for entrant in entrants]
+
+    def job_done(outcome: Outcome) -> None:
+        if not outcome.failures:
+            entrant = outcome.entrant
+            folder = store.entrants / entrant.id
+            print(f"{entrant.chain} seed {entrant.seed} is trained: log and card in {folder}")
+
+    refuse_failures(run_jobs(jobs, where, job_done))
     return 0

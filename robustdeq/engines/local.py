@@ -1,32 +1,37 @@
-"""A matrix on this machine: its rows in worker processes, each resumable at every trial."""
+"""Jobs on this machine, in worker processes that can be killed at any moment."""
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from types import ModuleType
 
 import torch
 from tqdm import tqdm
 
 from robustdeq import registry
-from robustdeq.engines.row import SEAT, Outcome, Row
-from robustdeq.entrant import Entrant
-from robustdeq.errors import SpecError
+from robustdeq.engines.outcome import SEAT, Outcome
+from robustdeq.errors import SpecError, TrialsFailed
+
+Job = Callable[[], Outcome]  # the `run` of a row or a training
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where rows are computed.
+    """Where jobs are computed.
 
     Attributes:
         device: "cpu" or "cuda".
-        workers: rows computed at the same time, each in a process of its own; 1 needs none.
+        workers: jobs computed at the same time, each in a process of its own; 1 needs none.
         threads: CPU threads of each worker. One is the default: floating-point sums then do not
-            depend on how many cores a machine has, and two rows beside one another are faster than
-            one row on two threads.
+            depend on how many cores a machine has, and two jobs beside one another are faster than
+            one job on two threads.
         plugins: lone files that every worker loads.
     """
 
@@ -52,38 +57,61 @@ def place(
         if count is not None and count < 1:
             raise SpecError(f"--{name} {count}; expected at least 1")
     if workers is None:
-        workers = 1 if device == "cuda" else len(os.sched_getaffinity(0))
+        workers = 1 if device == "cuda" else _cores()
     return Place(device, workers, threads or 1, tuple(plugins))
 
 
-def run_rows(
-    rows: Sequence[Row], where: Place, row_done: Callable[[Outcome], None]
-) -> list[Outcome]:
-    """Run every row; `row_done` hears of each as soon as it is finished.
+def _cores() -> int:
+    """The cores that this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS pins no process
+        return os.cpu_count() or 1
+
+
+def load_plugins(paths: Sequence[str]) -> list[type]:
+    """Load lone files, so that jobs with their plug-ins can be sent to workers that load them, too.
 
     Raises:
-        DataError, StoreError: no job of any row could succeed.
+        SpecError, ContractViolation: a file is no plug-in, or hides another.
+    """
+    loaded = [plugin for path in paths for plugin in registry.load_file(path)]
+    found = [registry.find(kind, name) for kind, name in loaded]
+    for plugin in found:
+        # Pickle reaches a class through its package, which lone files have in name only.
+        package = plugin.__module__.rpartition(".")[0]
+        sys.modules.setdefault(package, ModuleType(package))
+    return found
+
+
+def run_jobs(
+    jobs: Sequence[Job], where: Place, job_done: Callable[[Outcome], None]
+) -> list[Outcome]:
+    """Run every job; `job_done` hears of each as soon as it is finished.
+
+    Raises:
+        DataError, StoreError: no job could succeed.
+        TrialsFailed: a worker process was killed.
     """
     outcomes = []
-    workers = min(where.workers, len(rows))
-    for outcome in _in_turn(rows, where) if workers <= 1 else _beside(rows, where, workers):
-        outcomes.append(outcome)
-        row_done(outcome)
+    workers = min(where.workers, len(jobs))
+    with closing(
+        _in_turn(jobs, where) if workers <= 1 else _beside(jobs, where, workers)
+    ) as finished:
+        for outcome in finished:
+            outcomes.append(outcome)
+            job_done(outcome)
     return outcomes
 
 
-def with_seeds(entrants: Sequence[Entrant], seeds: Sequence[int]) -> list[Entrant]:
-    """Every entrant under every training seed."""
-    return [replace(entrant, seed=seed) for entrant in entrants for seed in seeds]
-
-
-def _in_turn(rows: Sequence[Row], where: Place) -> Iterator[Outcome]:
+def _in_turn(jobs: Sequence[Job], where: Place) -> Generator[Outcome, None, None]:
     torch.set_num_threads(where.threads)
-    for row in rows:
-        yield row.run()
+    for job in jobs:
+        yield job()
 
 
-def _beside(rows: Sequence[Row], where: Place, workers: int) -> Iterator[Outcome]:
+def _beside(jobs: Sequence[Job], where: Place, workers: int) -> Generator[Outcome, None, None]:
+    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     lock, seats = context.RLock(), context.Queue()
     for seat in range(workers):
@@ -91,19 +119,42 @@ def _beside(rows: Sequence[Row], where: Place, workers: int) -> Iterator[Outcome
     tqdm.set_lock(lock)
     pool = ProcessPoolExecutor(workers, context, _enter_worker, (where, lock, seats))
     try:
-        for future in as_completed([pool.submit(row.run) for row in rows]):
+        with _deaf_to_interrupts():
+            futures = [pool.submit(job) for job in jobs]
+        for future in as_completed(futures):
             yield future.result()
+    except BrokenProcessPool as error:
+        raise TrialsFailed(
+            "a worker process was killed, for lack of memory perhaps; what finished is stored, and "
+            "the same command goes on, with fewer --workers if need be"
+        ) from error
+    except BaseException:
+        # What is not finished would otherwise be finished first.
+        for worker in set(multiprocessing.active_children()) - others:
+            worker.terminate()
+        raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 
 
+@contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """A process started here hears of an interrupt in `_enter_worker`, not amid its imports."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _enter_worker(where: Place, lock, seats) -> None:
     """Its share of threads, its own line for progress bars, and no life after the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_follow_parent, daemon=True).start()
     torch.set_num_threads(where.threads)
-    for path in where.plugins:
-        registry.load_file(path)
+    load_plugins(where.plugins)
     tqdm.set_lock(lock)
     os.environ[SEAT] = str(seats.get())
 

@@ -1,8 +1,5 @@
 """One row of a matrix: an entrant, trained and run against every column of a protocol."""
 
-import os
-import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,25 +8,15 @@ from tqdm import tqdm
 
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
+from robustdeq.engines.outcome import Outcome, bar_line, failed, say
 from robustdeq.entrant import Entrant
-from robustdeq.errors import RobustDEQError, StoreError
+from robustdeq.errors import CheckpointError, StoreError
 from robustdeq.evaluation.bench import Bench
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.store import ResultStore
-from robustdeq.training.trained import ensure_trained, load_model
-
-SEAT = "ROBUSTDEQ_SEAT"  # the number of this worker process, set by the engine
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What came of a row: the jobs that failed, each with its reason, and whether any was run."""
-
-    chain: str
-    failures: tuple[tuple[str, str], ...]
-    worked: bool
+from robustdeq.training.trained import ensure_trained, find_trained, load_model
 
 
 @dataclass(frozen=True)
@@ -48,6 +35,19 @@ class Row:
     again: bool = False
     progress: bool = True
 
+    def finished(self, images: int) -> bool:
+        """Whether every trial has its record, so that nothing is to be run, nor weights needed.
+
+        Args:
+            images: how many the protocol's data slice has.
+        """
+        store = ResultStore(self.results)
+        try:
+            trained = find_trained(store, self.entrant)
+        except CheckpointError:
+            return False  # the job will tell
+        return trained is not None and not self._missing(store, images, trained.checkpoint)
+
     def run(self) -> Outcome:
         """Train the entrant if need be, then every column without a record.
 
@@ -55,38 +55,30 @@ class Row:
             DataError, StoreError: no job of any row could succeed.
         """
         data, store = self.protocol.load_data(), ResultStore(self.results)
-        chain, device = self.entrant.chain, torch.device(self.device)
+        entrant, device = self.entrant, torch.device(self.device)
         try:
-            trained = ensure_trained(store, self.entrant, data, device, self._bar_line())
+            trained = ensure_trained(store, entrant, data, device, bar_line(self.progress))
         except StoreError:
             raise
         except Exception as error:
-            return Outcome(chain, (_failure(f"train {chain}", error),), True)
-        missing = [
-            trial
-            for trial in self._trials(len(data.test))
-            if self.again or not store.finished(trial.id, trained.checkpoint)
-        ]
+            return Outcome(entrant, (failed(f"train {entrant.chain}", error),))
         failures = []
-        for trial in missing:
+        for trial in self._missing(store, len(data.test), trained.checkpoint):
             try:
                 self._run_trial(trial, trained.checkpoint, data, store)
             except StoreError:
                 raise
             except Exception as error:
-                failures.append(_failure(f"{chain} {trial.column.name}", error))
-        return Outcome(chain, tuple(failures), bool(missing))
+                failures.append(failed(f"{entrant.chain} {trial.column.name}", error))
+        return Outcome(entrant, tuple(failures))
 
-    def _bar_line(self) -> int | None:
-        """Workers beside one another draw on lines of their own."""
-        return int(os.environ.get(SEAT, "0")) if self.progress else None
-
-    def _trials(self, images: int) -> list[Trial]:
+    def _missing(self, store: ResultStore, images: int, checkpoint: str) -> list[Trial]:
         protocol = self.protocol
-        return [
+        trials = [
             Trial(self.entrant, column, protocol.slice(images), protocol.threat)
             for column in protocol.columns
         ]
+        return [t for t in trials if self.again or not store.finished(t.id, checkpoint)]
 
     def _run_trial(self, trial: Trial, checkpoint: str, data: DataSet, store: ResultStore) -> None:
         task, device = Task(data.shape, data.classes), torch.device(self.device)
@@ -99,7 +91,7 @@ class Row:
         )
         bar = tqdm(
             desc=f"attack {trial.entrant.chain} {trial.column.name}", unit="image", leave=False,
-            disable=not self.progress, position=self._bar_line(),
+            disable=not self.progress, position=bar_line(self.progress),
         )  # fmt: skip
 
         def advance(done: int, total: int) -> None:
@@ -119,15 +111,3 @@ class Row:
 def chunk_size(device: torch.device) -> int:
     """Rows attacked together: a CPU's caches favour small batches, a GPU wants to be filled."""
     return 1024 if device.type == "cuda" else 128
-
-
-def say(text: str) -> None:
-    """A line for the user, above any progress bar."""
-    tqdm.write(text, file=sys.stderr)
-
-
-def _failure(job: str, error: Exception) -> tuple[str, str]:
-    """Tell a mistake in one sentence and a defect with its traceback."""
-    told = str(error) if isinstance(error, RobustDEQError) else f"\n{traceback.format_exc()}"
-    say(f"  {job} failed: {told}")
-    return job, f"{type(error).__name__}: {error}"

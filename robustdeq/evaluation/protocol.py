@@ -1,7 +1,9 @@
 """Protocols: released lists of columns on one data slice and threat model."""
 
+import re
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -70,23 +72,45 @@ class Protocol:
     note: str = ""
 
     def __post_init__(self):
+        if re.fullmatch(r"\w[\w.-]*", self.name) is None:
+            raise SpecError(f"name {self.name!r}; expected letters, digits, '-', '_' and '.'")
         names = [column.name for column in self.columns]
         if not names or len(set(names)) < len(names):
             raise SpecError(f"columns {names}; expected at least one, each with its own name")
+        seeds = self.training_seeds
+        if not seeds or len(set(seeds)) < len(seeds):
+            raise SpecError(f"training_seeds {seeds}; expected at least one, none twice")
 
     def load_data(self) -> DataSet:
         """The protocol's data, verified.
 
         Raises:
             DataError: the files are missing or damaged, or hold other images than the protocol's.
+            SpecError: a column asks for more images than there are.
         """
         data = self.data.load()
         if (found := data.test.digest()) != self.digest:
             raise DataError(
-                f"protocol {self.name}: the test images have digest {found[:16]}..., expected "
-                f"{self.digest[:16]}...; restore the original files"
+                f"protocol {self.name}: the test images have digest {found}, expected "
+                f"{self.digest}; restore the original files, or give a protocol of your own the "
+                f"digest of its images"
             )
+        for column in self.columns:
+            if column.images is not None and column.images > len(data.test):
+                raise SpecError(
+                    f"protocol {self.name}, column {column.name!r}: images {column.images}, but "
+                    f"there are {len(data.test)}; leave the key out to attack all"
+                )
         return data
+
+    def lineup(self, entrants: Iterable[Entrant]) -> list[Entrant]:
+        """Every entrant under every training seed and against this threat, each of them once."""
+        seeded = (
+            replace(entrant.against(self.threat), seed=seed)
+            for entrant in entrants
+            for seed in self.training_seeds
+        )
+        return list({entrant.id: entrant for entrant in seeded}.values())
 
     def resolved(self, images: int) -> dict[str, Any]:
         """Plain data for the store, from which boards are computed without any plug-in."""
@@ -132,6 +156,12 @@ class _Roster:
     def __post_init__(self):
         if not self.entrants:
             raise SpecError("no entrants; write at least one [[entrants]] table")
+        for entrant in self.entrants:
+            if entrant.seed:
+                raise SpecError(
+                    f"{entrant.chain}: seed {entrant.seed}; leave it out, a protocol's "
+                    f"training_seeds say how often each entrant is trained"
+                )
 
 
 def default_entrants() -> tuple[Entrant, ...]:
@@ -153,7 +183,7 @@ def find_entrant(chain: str) -> Entrant:
 
 
 def load_entrants(path: str) -> tuple[Entrant, ...]:
-    """The entrants of a TOML file: one [[entrants]] table each, with defense, recipe and seed.
+    """The entrants of a TOML file: one [[entrants]] table each, with defense and recipe.
 
     Raises:
         SpecError: there is no such file, or it does not decode.

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def find_trained(store: ResultStore, entrant: Entrant) -> Trained | None:
     try:
         facts = json.loads(read_text(path))
         return Trained(facts["checkpoint"], facts["calibration"])
-    except (json.JSONDecodeError, KeyError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it to train again") from None
 
 
@@ -52,21 +53,24 @@ def ensure_trained(
 ) -> Trained:
     """Train what is not trained yet, go on with what was interrupted, and calibrate.
 
-    An inference wrapper trains nothing: it shares the weights of the chain it wraps.
+    An inference wrapper trains nothing: it shares the weights of the chain it wraps. Weights whose
+    file was deleted are trained again; a file that is there has to load.
 
     Raises:
         SpecError, CheckpointError, StoreError: as training, loading and writing do.
     """
-    if (found := find_trained(store, entrant)) is not None:
-        return found
     task = Task(data.shape, data.classes)
+    found = find_trained(store, entrant)
+    if found is not None and _weights(store, entrant).exists():
+        _network(store, entrant, task, device, found.checkpoint)
+        return found
     if entrant.trained != entrant:
         checkpoint = ensure_trained(store, entrant.trained, data, device, bar_line).checkpoint
         model, log = _network(store, entrant, task, device, checkpoint), []
         return _enter(store, entrant, model, checkpoint, data, log)
     resume = store.entrants / entrant.id / "unfinished.safetensors"
     model, log = train(entrant, data, device, resume, bar_line)
-    checkpoint = save_checkpoint(store.checkpoints / f"{entrant.id}.safetensors", model)
+    checkpoint = save_checkpoint(_weights(store, entrant), model)
     trained = _enter(store, entrant, model, checkpoint, data, log)
     resume.unlink(missing_ok=True)
     return trained
@@ -94,8 +98,12 @@ def _network(
     store: ResultStore, entrant: Entrant, task: Task, device: torch.device, checkpoint: str
 ) -> Classifier:
     model = build(entrant, task)
-    load_checkpoint(store.checkpoints / f"{entrant.trained.id}.safetensors", model, checkpoint)
+    load_checkpoint(_weights(store, entrant), model, checkpoint)
     return model.to(device).eval().requires_grad_(False)
+
+
+def _weights(store: ResultStore, entrant: Entrant) -> Path:
+    return store.checkpoints / f"{entrant.trained.id}.safetensors"
 
 
 def _enter(

@@ -1,0 +1,167 @@
+"""However a run ends: what is finished stays, and the same command finishes the rest, bitwise."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import TINY, is_sentence, prepare, run, samples, stamps
+
+PAUSE = """
+import os
+import time
+from pathlib import Path
+
+def pause(mark):
+    folder = Path(os.environ["ROBUSTDEQ_PAUSE"])
+    if (folder / "pause").exists():
+        (folder / f"{mark}.new").write_text(str(os.getpid()))
+        (folder / f"{mark}.new").rename(folder / mark)
+        time.sleep(600)
+"""
+
+HESITANT_ATTACK = f"""{PAUSE}
+from dataclasses import dataclass
+from robustdeq.attacks.base import Attack
+from robustdeq.attacks.pgd import PGD
+
+@dataclass(frozen=True)
+class HesitantAttack(Attack):
+    def perturb(self, surface, x, y, rows, threat, noise):
+        pause("column")
+        return PGD(steps=2).perturb(surface, x, y, rows, threat, noise)
+"""
+
+HESITANT_TRAINING = f"""{PAUSE}
+from dataclasses import dataclass
+from typing import ClassVar
+import torch
+from robustdeq.defenses.base import Card, Wrapper
+
+@dataclass(frozen=True)
+class HesitantTraining(Wrapper):
+    card: ClassVar[Card] = Card(title="Hesitant", citation="by hand")
+
+    def craft(self, target, batch, noise, memory):
+        memory["calls"] = memory.get("calls", torch.zeros(())) + 1
+        if memory["calls"] == 30:  # in the second epoch
+            pause("training")
+        return batch.threat.random_start(batch.x, batch.rows, noise.stream)
+"""
+
+HESITANT_ENTRANTS = """
+[[entrants]]
+defense = "hesitant-training/explicit"
+recipe = { epochs = 2, validate_every = 1 }
+
+[[entrants]]
+defense = "explicit"
+recipe = { epochs = 1 }
+"""
+
+
+def hesitant(folder: Path) -> list[str]:
+    """Write a run that pauses in a training and in a second column; returns its plug-ins."""
+    column = '[[columns]]\nname = "own"\nseeds = [0]\nstages = [{ attack = "hesitant-attack" }]\n'
+    before, _, _ = TINY.partition('[[columns]]\nname = "square-5"')
+    prepare(folder, before + column, HESITANT_ENTRANTS)
+    (folder / "hesitant_attack.py").write_text(HESITANT_ATTACK)
+    (folder / "hesitant_training.py").write_text(HESITANT_TRAINING)
+    files = [folder / "hesitant_attack.py", folder / "hesitant_training.py"]
+    return [argument for file in files for argument in ("--plugin", str(file))]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROBUSTDEQ_PAUSE", str(folder))
+        assert run(folder, *hesitant(folder)).code == 0
+    return folder
+
+
+def started(folder: Path, plugins: list[str]) -> subprocess.Popen:
+    """A run in a process group of its own, once one worker trains and the other attacks."""
+    (folder / "pause").touch()
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "robustdeq", "run", folder / "tiny.toml", "--entrant",
+            folder / "entrants.toml", "--results", folder / "runs", "--workers", "2", *plugins,
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not all((folder / mark).exists() for mark in ("training", "column")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return process
+
+
+ENDS: dict[str, tuple[Callable[[int, Path], None], int, str]] = {
+    "Ctrl-C": (
+        lambda pid, folder: os.killpg(pid, signal.SIGINT),
+        130, "robustdeq: interrupted; the same command goes on from here",
+    ),
+    "an interrupt of the parent": (
+        lambda pid, folder: os.kill(pid, signal.SIGINT),
+        130, "robustdeq: interrupted; the same command goes on from here",
+    ),
+    "kill -9 of the parent": (lambda pid, folder: os.kill(pid, signal.SIGKILL), -9, ""),
+    "kill -9 of a worker": (
+        lambda pid, folder: os.kill(int((folder / "column").read_text()), signal.SIGKILL),
+        3, "robustdeq: a worker process was killed",
+    ),
+}  # fmt: skip
+
+
+def test_two_workers_give_the_sample_tables_of_one(uninterrupted, tmp_path, monkeypatch):
+    monkeypatch.setenv("ROBUSTDEQ_PAUSE", str(tmp_path))
+    assert run(tmp_path, *hesitant(tmp_path), workers=2).code == 0
+    assert samples(tmp_path / "runs") == samples(uninterrupted / "runs")
+
+
+@pytest.mark.parametrize(("end", "code", "said"), ENDS.values(), ids=ENDS)
+def test_an_ended_run_keeps_what_is_finished_and_goes_on_bitwise(
+    uninterrupted, tmp_path, monkeypatch, end, code, said
+):  # fmt: skip
+    monkeypatch.setenv("ROBUSTDEQ_PAUSE", str(tmp_path))
+    plugins = hesitant(tmp_path)
+    process = started(tmp_path, plugins)
+    end(process.pid, tmp_path)
+    out, _ = process.communicate()  # returns when the last process that could write has died
+    assert process.returncode == code
+    assert said in out
+    assert "Traceback" not in out
+
+    kept = stamps(tmp_path / "runs/records") | stamps(tmp_path / "runs/checkpoints")
+    assert len([name for name in kept if name.endswith(".json")]) == 1
+    assert len([name for name in kept if name.endswith(".safetensors")]) == 1
+    assert len(list(tmp_path.glob("runs/entrants/*/unfinished.safetensors"))) == 1
+    for path in tmp_path.glob("runs/*/*.json"):
+        json.loads(path.read_text())
+
+    (tmp_path / "pause").unlink()
+    assert run(tmp_path, *plugins).code == 0
+    after = stamps(tmp_path / "runs/records") | stamps(tmp_path / "runs/checkpoints")
+    assert {name: after[name] for name in kept} == kept
+    assert samples(tmp_path / "runs") == samples(uninterrupted / "runs")
+    assert list((tmp_path / "runs").rglob("unfinished.safetensors")) == []
+
+
+def test_an_interrupt_without_workers_keeps_what_is_finished(tmp_path, monkeypatch):
+    plugins = hesitant(tmp_path)
+    monkeypatch.setenv("ROBUSTDEQ_PAUSE", str(tmp_path))
+    (tmp_path / "pause").touch()
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, "sleep", interrupt)
+    answer = run(tmp_path, *plugins)
+    assert answer.code == 130
+    assert is_sentence(answer.err)
+    assert len(list(tmp_path.glob("runs/entrants/*/unfinished.safetensors"))) == 1

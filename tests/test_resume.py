@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -101,21 +100,24 @@ def started(folder: Path, plugins: list[str]) -> subprocess.Popen:
     return process
 
 
-ENDS: dict[str, tuple[Callable[[int, Path], None], int, str]] = {
-    "Ctrl-C": (
-        lambda pid, folder: os.killpg(pid, signal.SIGINT),
-        130, "robustdeq: interrupted; the same command goes on from here",
+GOES_ON = "robustdeq: interrupted; the same command goes on from here"
+ENDS = [
+    pytest.param(
+        lambda pid, folder: os.killpg(pid, signal.SIGINT), 130, GOES_ON, id="Ctrl-C",
     ),
-    "an interrupt of the parent": (
-        lambda pid, folder: os.kill(pid, signal.SIGINT),
-        130, "robustdeq: interrupted; the same command goes on from here",
+    pytest.param(
+        lambda pid, folder: os.kill(pid, signal.SIGKILL), -9, "", id="kill -9 of the parent",
     ),
-    "kill -9 of the parent": (lambda pid, folder: os.kill(pid, signal.SIGKILL), -9, ""),
-    "kill -9 of a worker": (
+    pytest.param(
+        lambda pid, folder: os.kill(pid, signal.SIGINT), 130, GOES_ON,
+        id="an interrupt of the parent alone", marks=pytest.mark.slow,
+    ),
+    pytest.param(
         lambda pid, folder: os.kill(int((folder / "column").read_text()), signal.SIGKILL),
         3, "robustdeq: a worker process was killed",
+        id="kill -9 of a worker", marks=pytest.mark.slow,
     ),
-}  # fmt: skip
+]  # fmt: skip
 
 
 def test_two_workers_give_the_sample_tables_of_one(uninterrupted, tmp_path, monkeypatch):
@@ -124,7 +126,7 @@ def test_two_workers_give_the_sample_tables_of_one(uninterrupted, tmp_path, monk
     assert samples(tmp_path / "runs") == samples(uninterrupted / "runs")
 
 
-@pytest.mark.parametrize(("end", "code", "said"), ENDS.values(), ids=ENDS)
+@pytest.mark.parametrize(("end", "code", "said"), ENDS)
 def test_an_ended_run_keeps_what_is_finished_and_goes_on_bitwise(
     uninterrupted, tmp_path, monkeypatch, end, code, said
 ):  # fmt: skip

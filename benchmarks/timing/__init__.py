@@ -1,0 +1,1 @@
+"""Speed against peers: one command per table, every ratio with its opponent in the same run."""

@@ -5,7 +5,8 @@ from torch import Tensor
 
 from robustdeq.adjoints.exact import Exact
 from robustdeq.adjoints.implicit import AdjointProblem, Implicit
-from robustdeq.equilibrium import Equilibrium, FixedPointProblem
+from robustdeq.equilibrium import Equilibrium
+from robustdeq.models.anchored import AnchoredStates
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
@@ -27,12 +28,13 @@ _LOGITS = frozenset({"logits"})
 
 
 class EquilibriumSurface(NetworkSurface):
-    """The equilibrium and its implicit gradient, each row warm-started from an earlier visit.
+    """The equilibrium and its implicit gradient, each row warm-started where that is safe.
 
     A row whose solve or adjoint misses its tolerance is no place for an implicit gradient: it is
     done again cold, through the deployed steps. So no gradient is ever a truncated one, and the
-    function is the deployed one up to the solver's tolerance. One evaluation with a graph, at the
-    solved state, serves the logits, the objective and the last product with the adjoint.
+    function is the deployed one up to the solver's tolerance (`AnchoredStates` keeps it on the
+    deployed branch; the adjoint problem is linear and has one answer). One evaluation with a graph,
+    at the solved state, serves the logits, the objective and the last product with the adjoint.
 
     Args:
         deployed: the predictor that confirms; None never does.
@@ -53,10 +55,10 @@ class EquilibriumSurface(NetworkSurface):
         self._model, self._prepare = model, prepare
         self._solver = solver or model.solver
         self._adjoint_solver = adjoint_solver or Anderson(every=2)
-        self._states, self._adjoints = RowStore(), RowStore()
+        self._states, self._adjoints = AnchoredStates(), RowStore()
         # A search without gradients compares proposals with its best point. Both started from one
         # state, most of what the tolerance leaves of their errors is common and cancels.
-        self._best_states, self._best_values = RowStore(), RowStore()
+        self._best_states, self._best_values = AnchoredStates(), RowStore()
         self._cold = through_solver_surface(model, None, prepare, self.cost)
         self._cold.cost = Cost()  # its evaluations are booked here, its queries are ours already
 
@@ -93,11 +95,11 @@ class EquilibriumSurface(NetworkSurface):
         return logits
 
     def _deployed_logits(
-        self, x: Tensor, rows: Rows, store: RowStore
+        self, x: Tensor, rows: Rows, store: AnchoredStates
     ) -> tuple[Tensor, Equilibrium]:
         """Logits and states, warm-started from `store`; a row that missed is answered cold."""
         problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
-        state = _solve(problem, self._solver, store, rows)
+        state = store.solve(problem, self._solver, rows)
         logits = self._model.readout(state.z)
         missed = (~state.converged).nonzero()[:, 0]
         if rows is None or not len(missed):
@@ -118,25 +120,21 @@ class EquilibriumSurface(NetworkSurface):
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             problem = counted_problem(self._model.problem(self._prepare(leaf, rows)), self.cost)
-        state = _solve(problem, self._solver, self._states, rows)
+        state = self._states.solve(problem, self._solver, rows)
         with torch.enable_grad():
             z = state.z.clone().requires_grad_()
             logits = self._model.readout(z)
             value = objective(View(logits), y, target)
             (g,) = torch.autograd.grad(value.sum(), z)
         adjoint_problem = AdjointProblem(problem, z, g)
-        v = _solve(adjoint_problem, self._adjoint_solver, self._adjoints, rows)
+        warm = None if rows is None else self._adjoints.get(rows, g)
+        v = solve(adjoint_problem, self._adjoint_solver, warm=warm)
         if rows is not None:
             self._states.put(rows, state.z)
             self._adjoints.put(rows, v.z)
         (gradient,) = torch.autograd.grad(adjoint_problem.fz, leaf, v.z)
         reading = Reading(value.detach(), logits.detach(), gradient)
         return reading, state.converged & v.converged
-
-
-def _solve(problem: FixedPointProblem, solver: Solver, store: RowStore, rows: Rows) -> Equilibrium:
-    """Warm where the rows have names."""
-    return solve(problem, solver, warm=None if rows is None else store.get(rows, problem.z0))
 
 
 def _take(part: Tensor | None, rows: Tensor) -> Tensor | None:

@@ -20,6 +20,10 @@ class UnknownName(SpecError):
     def __init__(self, what: str, name: str, known: Iterable[str]):
         known = sorted(known)
         super().__init__(f"unknown {what} {name!r}; {nearest(name, known)}")
+        self._given = (what, name, known)
+
+    def __reduce__(self):  # a worker sends its errors home pickled
+        return UnknownName, self._given
 
 
 class DataError(RobustDEQError):

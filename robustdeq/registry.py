@@ -13,11 +13,12 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
-from robustdeq.errors import ContractViolation, SpecError, UnknownName
+from robustdeq.errors import ContractViolation, RobustDEQError, SpecError, UnknownName
 
 # kind -> its contract; the package that holds the contract's `base` module holds the plug-ins.
 CONTRACTS = {
@@ -97,7 +98,8 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
     """Import a lone plug-in file; returns the (kind, name) pairs it provides.
 
     Raises:
-        SpecError: no such file, it is not Python, or its name hides another plug-in.
+        SpecError: no such file, it is not Python, its name hides another plug-in, or importing it
+            fails.
         ContractViolation: it does not define exactly one plug-in class.
     """
     path = Path(path).resolve()
@@ -121,6 +123,12 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
         del sys.modules[spec.name]
         if isinstance(error, SyntaxError):
             raise SpecError(f"{path}, line {error.lineno}: {error.msg}") from error
+        if isinstance(error, Exception) and not isinstance(error, RobustDEQError):
+            line = traceback.extract_tb(error.__traceback__)[-1]
+            raise SpecError(
+                f"plug-in {path} cannot be imported: {type(error).__name__}: {error} "
+                f"({line.filename}, line {line.lineno})"
+            ) from error
         raise
 
 

@@ -1,3 +1,4 @@
+import pickle
 import sys
 
 import pytest
@@ -155,9 +156,11 @@ def test_a_missing_lone_file_is_refused(tmp_path):
 
 
 def test_an_error_in_a_lone_file_reaches_its_author_and_leaves_nothing_behind(write):
-    path = write("raising.py", "raise ZeroDivisionError('mine')\n")
-    with pytest.raises(ZeroDivisionError, match="mine"):
+    path = write("raising.py", "\nraise ZeroDivisionError('mine')\n")
+    expected = r"cannot be imported: ZeroDivisionError: mine \(.*raising.py, line 2\)"
+    with pytest.raises(SpecError, match=expected) as raised:
         load_file(path)
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
     assert not [name for name in sys.modules if name.endswith(".raising")]
 
 
@@ -180,3 +183,8 @@ def test_an_entry_point_that_leads_elsewhere_is_refused(install, entry_point):
 def test_a_plug_in_that_needs_a_field_says_which():
     with pytest.raises(SpecError, match="'linf' alone does not say 'eps', which has no default"):
         registry.contract("threats").from_text("linf")
+
+
+def test_an_unknown_name_survives_the_way_home_from_a_worker():
+    error = UnknownName("cell", "slw", ["slow", "stock"])
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)

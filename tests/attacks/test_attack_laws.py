@@ -10,6 +10,7 @@ from toys import ToySurface, conv_net, images
 from robustdeq import registry
 from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.fab import FAB
+from robustdeq.attacks.jiio import JIIO
 from robustdeq.attacks.pgd import PGD
 from robustdeq.attacks.square import Square
 from robustdeq.errors import SpecError
@@ -27,11 +28,12 @@ SMALL = {  # every attack at a budget for tests; what is not named runs with its
     "pgd": PGD(steps=5, restarts=2),
     "apgd": APGD(steps=12, targets=2, objective=DLR()),
     "square": Square(queries=40),
+    "jiio": JIIO(rounds=5),
     "fab": FAB(steps=12, targets=2, restarts=2),
     "autoattack": registry.find("attacks", "autoattack")(attacks=("apgd-ce",)),
 }
 OWN = [
-    *(SMALL[name] for name in ("pgd", "apgd", "square", "fab")),
+    *(SMALL[name] for name in ("pgd", "apgd", "jiio", "square", "fab")),
     PGD(steps=4, random_start=False, step=Fraction(1, 3), objective=Margin()),
     APGD(steps=9, restarts=2),
 ]

@@ -1,9 +1,15 @@
 """The network under training as an attack sees it, for defences that craft their inputs."""
 
+from fractions import Fraction
+
+from torch import Tensor
+
+from robustdeq.defenses.base import Batch
 from robustdeq.models.base import Classifier
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.fast_surface import FastSurface
 from robustdeq.models.surface import network_surface
+from robustdeq.objectives.base import Objective
 from robustdeq.surface import Surface
 
 
@@ -16,3 +22,26 @@ def training_surface(classifier: Classifier) -> Surface:
     if isinstance(classifier, DEQClassifier):
         return FastSurface(classifier)
     return network_surface(lambda x, rows: classifier(x))
+
+
+def ascend(
+    surface: Surface,
+    x: Tensor,
+    batch: Batch,
+    objective: Objective,
+    steps: int,
+    step: Fraction,
+    target: Tensor | None = None,
+) -> Tensor:
+    """The point (B, *image) after some steepest steps from x, each projected onto the threat set.
+
+    Args:
+        step: as a fraction of the radius.
+        target: what the objective compares with, if anything.
+    """
+    threat, size = batch.threat, float(batch.threat.eps * step)
+    for _ in range(steps):
+        reading = surface.value_and_grad(x, batch.y, objective, batch.rows, target)
+        assert reading.gradient is not None
+        x = threat.project(x + size * threat.steepest(reading.gradient), batch.x)
+    return x

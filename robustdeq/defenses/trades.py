@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
-from robustdeq.defenses.crafting import training_surface
+from robustdeq.defenses.crafting import ascend, training_surface
 from robustdeq.errors import SpecError
 from robustdeq.noise import RowNoise
 from robustdeq.objectives.divergence import Divergence
@@ -49,12 +49,7 @@ class Trades(Wrapper):
         reference = surface.view(batch.x, batch.rows, ascent.needs).logits
         start = 1e-3 * noise.child("trades").normal(tuple(batch.x.shape[1:])).to(batch.x)
         x = batch.threat.project(batch.x + start, batch.x)
-        size = float(batch.threat.eps * self.step)
-        for _ in range(self.steps):
-            reading = surface.value_and_grad(x, batch.y, ascent, batch.rows, reference)
-            assert reading.gradient is not None
-            x = batch.threat.project(x + size * batch.threat.steepest(reading.gradient), batch.x)
-        return x
+        return ascend(surface, x, batch, ascent, self.steps, self.step, reference)
 
     def objective(
         self, target: DefendedModel, batch: Batch, x_adv: Tensor, noise: RowNoise

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.timing.opponents import library_pgd, torchdeq_surface
+from benchmarks.timing.opponents import Settings, library_pgd, torchdeq_surface
 from benchmarks.timing.subjects import Subject
 from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.autoattack import AutoAttack
@@ -15,7 +15,10 @@ from robustdeq.attacks.base import Attack
 from robustdeq.attacks.fab import FAB
 from robustdeq.attacks.pgd import PGD
 from robustdeq.attacks.square import Square
-from robustdeq.data.base import Split
+from robustdeq.data.base import DataSet, Split
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.entrant import Entrant
+from robustdeq.models.base import Classifier
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.dlr import DLR
 from robustdeq.surface import Surface
@@ -107,6 +110,18 @@ def own_run(case: Subject, split: Split, attacks: tuple[Attack, ...], view: Surr
         return Outcome(found, _evaluations(surface, split))
 
     return run
+
+
+def pgd_union(entrant: Entrant, model: Classifier, data: DataSet, split: Split) -> Tensor:
+    """Candidates (K, n, *image) of PGD-40 in the fast and in the exact mode, one after the other.
+
+    For the end of a training: an image is robust if it survives them all.
+    """
+    assert entrant.recipe.threat is not None
+    target = DefendedModel(entrant.defense, model, {})
+    case = Subject("trained", target, data, entrant.recipe.threat, Settings())
+    modes = (Defended(mode="fast"), Defended())
+    return torch.cat([own_run(case, split, (PGD(steps=40),), mode)(0).candidates for mode in modes])
 
 
 def _attack(

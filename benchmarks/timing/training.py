@@ -22,20 +22,17 @@ import numpy as np
 import torch
 
 from benchmarks.timing.clock import machine, torch_threads
-from benchmarks.timing.contests import own_run
-from benchmarks.timing.opponents import Settings
+from benchmarks.timing.contests import pgd_union
 from benchmarks.timing.options import add_data, load_data
-from benchmarks.timing.subjects import Subject, find_subject
+from benchmarks.timing.subjects import find_subject
 from benchmarks.timing.trainer import Look, looks, pair, speed
 from benchmarks.timing.verifier import Survival, survival
-from robustdeq.attacks.pgd import PGD
 from robustdeq.data.base import DataSet, Split
-from robustdeq.defenses.base import DefendedModel, Task
+from robustdeq.defenses.base import Task
 from robustdeq.entrant import Entrant
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.results.markdown import per_cent, table
 from robustdeq.results.statistics import newcombe, paired_counts
-from robustdeq.surrogates.defended import Defended
 from robustdeq.training.central import build
 
 WARM_UP = 2  # steps of the opponent that are not timed
@@ -108,12 +105,7 @@ def _survival(entrant: Entrant, look: Look, data: DataSet, test: Split) -> Survi
     model.load_state_dict(look.weights)
     model.eval().requires_grad_(False)
     assert isinstance(model, DEQClassifier)
-    assert entrant.recipe.threat is not None
-    target = DefendedModel(entrant.defense, model, {})
-    case = Subject("trained", target, data, entrant.recipe.threat, Settings())
-    modes = (Defended(mode="fast"), Defended())
-    found = [own_run(case, test, (PGD(steps=40),), mode)(0).candidates for mode in modes]
-    return survival(model, torch.cat(found), test.labels)[0]
+    return survival(model, pgd_union(entrant, model, data, test), test.labels)[0]
 
 
 def throughput(cell: str, eps: Fraction | None, data: DataSet, steps: int, theirs: int) -> str:

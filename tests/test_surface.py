@@ -9,6 +9,7 @@ import torch
 from robustdeq.adjoints.implicit import Implicit
 from robustdeq.defenses.base import Task
 from robustdeq.errors import SpecError
+from robustdeq.models.anchored import AnchoredStates
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import network_surface, through_solver_surface
@@ -97,6 +98,31 @@ def test_a_row_whose_adjoint_misses_its_tolerance_is_read_through_the_deployed_s
     )
     steps = through_solver_surface(model).value_and_grad(x, y, CrossEntropy(), rows)
     torch.testing.assert_close(found.gradient, steps.gradient)
+
+
+class Suspicious(AnchoredStates):
+    """Holds that some rows have more than one equilibrium."""
+
+    def __init__(self, suspects):
+        super().__init__()
+        self.suspects = torch.tensor(suspects)
+
+    def parted(self, rows):
+        return torch.isin(rows, self.suspects)
+
+
+@pytest.mark.parametrize("suspects", [[8], [7, 8, 9, 10]], ids=["one", "all"])
+def test_a_row_with_several_equilibria_is_read_through_the_deployed_steps(suspects):
+    model, x, y, rows = setting(Picard(tol=1e-3))
+    surface = EquilibriumSurface(model)
+    surface._states = Suspicious(suspects)
+    found = surface.value_and_grad(x, y, CrossEntropy(), rows)
+    steps = through_solver_surface(model).value_and_grad(x, y, CrossEntropy(), rows)
+    implicit = EquilibriumSurface(model).value_and_grad(x, y, CrossEntropy(), rows)
+    suspect = surface._states.parted(rows)
+    torch.testing.assert_close(found.gradient[suspect], steps.gradient[suspect])
+    torch.testing.assert_close(found.gradient[~suspect], implicit.gradient[~suspect])
+    assert not torch.equal(implicit.gradient[suspect], steps.gradient[suspect])
 
 
 @pytest.mark.parametrize("tol", [1e-3, 1e-6])

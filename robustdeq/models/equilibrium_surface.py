@@ -30,11 +30,12 @@ _LOGITS = frozenset({"logits"})
 class EquilibriumSurface(NetworkSurface):
     """The equilibrium and its implicit gradient, each row warm-started where that is safe.
 
-    A row whose solve or adjoint misses its tolerance is no place for an implicit gradient: it is
-    done again cold, through the deployed steps. So no gradient is ever a truncated one, and the
-    function is the deployed one up to the solver's tolerance (`AnchoredStates` keeps it on the
-    deployed branch; the adjoint problem is linear and has one answer). One evaluation with a graph,
-    at the solved state, serves the logits, the objective and the last product with the adjoint.
+    The function is the deployed one up to the solver's tolerance: `AnchoredStates` sees to that.
+    Where a row has more than one equilibrium in reach, or its solve or adjoint misses the
+    tolerance, an implicit gradient knows nothing of the jump to come: such a row is read cold,
+    through the deployed steps. So no gradient is ever a truncated one. For all others one
+    evaluation with a graph, at the solved state, serves the logits, the objective and the last
+    product with the adjoint, which is linear and may always start warm.
 
     Args:
         deployed: the predictor that confirms; None never does.
@@ -79,14 +80,21 @@ class EquilibriumSurface(NetworkSurface):
     ) -> Reading:
         require_readable(objective)
         self.cost.add(calls=len(x))
-        reading, exact = self._implicit(x, y, objective, rows, target)
-        if bool(exact.all()):
+        near = torch.arange(len(x), device=x.device)
+        if rows is not None:
+            near = near[~self._states.parted(rows)]
+        reading, exact = self._implicit(
+            x[near], y[near], objective, _take(rows, near), _take(target, near)
+        )
+        if len(near) == len(x) and bool(exact.all()):
             return reading
-        redo = (~exact).nonzero()[:, 0]
-        deployed = self._cold.value_and_grad(
+        done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        done[near[exact]] = True
+        redo = (~done).nonzero()[:, 0]
+        steps = self._cold.value_and_grad(
             x[redo], y[redo], objective, _take(rows, redo), _take(target, redo)
         )
-        return _replaced(reading, redo, deployed)
+        return _joined(len(x), (near, reading), (redo, steps))
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         logits, state = self._deployed_logits(x, rows, self._states)
@@ -141,11 +149,13 @@ def _take(part: Tensor | None, rows: Tensor) -> Tensor | None:
     return None if part is None else part[rows]
 
 
-def _replaced(reading: Reading, rows: Tensor, by: Reading) -> Reading:
-    assert reading.gradient is not None
-    assert by.gradient is not None
-    return Reading(
-        reading.value.index_copy(0, rows, by.value),
-        reading.logits.index_copy(0, rows, by.logits),
-        reading.gradient.index_copy(0, rows, by.gradient),
-    )
+def _joined(count: int, *parts: tuple[Tensor, Reading]) -> Reading:
+    """One reading of `count` rows; where two parts hold a row, the later one's stands."""
+    fields = []
+    for name in ("value", "logits", "gradient"):
+        pieces = [(rows, getattr(part, name)) for rows, part in parts]
+        whole = pieces[0][1].new_empty(count, *pieces[0][1].shape[1:])
+        for rows, piece in pieces:
+            whole = whole.index_copy(0, rows, piece)
+        fields.append(whole)
+    return Reading(*fields)

@@ -55,7 +55,7 @@ class Section:
 
 
 SECTIONS = (
-    Section("PGD on digits", "benchmarks.timing.attacks --images 128 --repeats 3 --wall"),
+    Section("PGD on digits", "benchmarks.timing.attacks --images 128 --repeats 2"),
     Section("PGD on digits, strength", "benchmarks.timing.attacks --images 500 --repeats 2"),
     Section(
         "AutoAttack on digits",

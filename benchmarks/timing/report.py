@@ -59,7 +59,7 @@ SECTIONS = (
     Section("PGD on digits, strength", "benchmarks.timing.attacks --images 500 --repeats 2"),
     Section(
         "AutoAttack on digits",
-        "benchmarks.timing.attacks --rows autoattack --images 32 --repeats 1 --margin 0.02",
+        "benchmarks.timing.attacks --rows autoattack --cell slow --images 16 --repeats 1",
     ),
     Section(
         "PGD on MNIST",

@@ -93,11 +93,17 @@ def started(folder: Path, plugins: list[str]) -> subprocess.Popen:
             folder / "entrants.toml", "--results", folder / "runs", "--workers", "2", *plugins,
         ],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=_hear_interrupts,
     )  # fmt: skip
     while not all((folder / mark).exists() for mark in ("training", "column")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     return process
+
+
+def _hear_interrupts():
+    """A process that a script put in the background is born deaf to them, and so are its own."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 GOES_ON = "robustdeq: interrupted; the same command goes on from here"

@@ -20,9 +20,9 @@ class Defended(Surrogate):
     """The function that is judged, with the best gradient the harness knows of it.
 
     For an equilibrium network the exact implicit gradient, or through the solver where a row does
-    not converge or was seen to have several equilibria; never the adjoint that trained it. An input transform is part of the function and
-    has the identity as its derivative. A defence with its own `infer` is attacked through its
-    `relaxed` form.
+    not converge or was seen to have several equilibria; never the adjoint that trained it. An input
+    transform is part of the function and has the identity as its derivative. A defence with its own
+    `infer` is attacked through its `relaxed` form.
 
     Attributes:
         mode: "exact" solves state and adjoint to the deployed tolerance at every step; "fast" lets

@@ -9,7 +9,7 @@ from torch import Tensor
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
-from robustdeq.defenses.crafting import training_surface
+from robustdeq.defenses.crafting import found_by
 from robustdeq.noise import RowNoise
 
 
@@ -31,6 +31,4 @@ class AdversarialTraining(Wrapper):
     def craft(
         self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
     ) -> Tensor:
-        surface = training_surface(target.classifier)
-        stream = noise.stream.child("craft")
-        return self.attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, stream)[0]
+        return found_by(self.attack, target, batch, noise.stream.child("craft"))

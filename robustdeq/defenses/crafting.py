@@ -4,11 +4,13 @@ from fractions import Fraction
 
 from torch import Tensor
 
-from robustdeq.defenses.base import Batch
+from robustdeq.attacks.base import Attack
+from robustdeq.defenses.base import Batch, DefendedModel
 from robustdeq.models.base import Classifier
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.fast_surface import FastSurface
 from robustdeq.models.surface import network_surface
+from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective
 from robustdeq.surface import Surface
 
@@ -22,6 +24,12 @@ def training_surface(classifier: Classifier) -> Surface:
     if isinstance(classifier, DEQClassifier):
         return FastSurface(classifier)
     return network_surface(lambda x, rows: classifier(x))
+
+
+def found_by(attack: Attack, target: DefendedModel, batch: Batch, noise: NoiseStream) -> Tensor:
+    """What an attack puts forward first (B, *image) against the network under training."""
+    surface = training_surface(target.classifier)
+    return attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, noise)[0]
 
 
 def ascend(

@@ -10,7 +10,7 @@ from torch import Tensor
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
-from robustdeq.defenses.crafting import ascend, training_surface
+from robustdeq.defenses.crafting import ascend, found_by, training_surface
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.objectives.cross_entropy import CrossEntropy
@@ -88,5 +88,4 @@ class FgsmTraining(Wrapper):
         return ascend(surface, start, batch, CrossEntropy(), 1, self.step)
 
     def _strong(self, target: DefendedModel, batch: Batch, stream: NoiseStream) -> Tensor:
-        surface = training_surface(target.classifier)
-        return self.strong.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, stream)[0]
+        return found_by(self.strong, target, batch, stream)

@@ -8,7 +8,7 @@ from torch import Tensor
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.jiio import JIIO
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
-from robustdeq.defenses.crafting import training_surface
+from robustdeq.defenses.crafting import found_by
 from robustdeq.errors import SpecError
 from robustdeq.noise import RowNoise
 
@@ -52,6 +52,4 @@ class JIIOTraining(Wrapper):
     def craft(
         self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
     ) -> Tensor:
-        surface = training_surface(target.classifier)
-        stream = noise.stream.child("craft")
-        return self.attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, stream)[0]
+        return found_by(self.attack, target, batch, noise.stream.child("craft"))

@@ -1,6 +1,6 @@
 """What an attack costs: our engine against torchdeq behind the field's libraries.
 
-    python -m benchmarks.timing.attacks [--rows pgd autoattack] [--cell slow stock]
+    python -m benchmarks.timing.attacks [--rows pgd autoattack] [--cell slow stock wide]
     python -m benchmarks.timing.attacks --data mnist --root PATH --images 64
 
 Both sides attack the same weights and images and are judged by one umpire (`verifier`), who shares
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.timing.clock import Lap, Spread, machine, ratios, take_turns
-from benchmarks.timing.contests import Contest, Outcome, autoattack, pgd
+from benchmarks.timing.contests import Contest, Outcome, autoattack, autoattack_strength, pgd
 from benchmarks.timing.options import DIGITS, add_data
 from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject, subject_on
 from benchmarks.timing.verifier import Strength, strength, survival
@@ -39,7 +39,9 @@ STRENGTH = (
     "cell", "attack", "robust, theirs", "robust, ours", "only we break", "only they break",
     "upper bound", "margin", "at least as strong", "agreement", "of their seeds", "unconverged",
 )  # fmt: skip
-CONTESTS = MappingProxyType({"pgd": pgd, "autoattack": autoattack})
+CONTESTS = MappingProxyType(
+    {"pgd": pgd, "autoattack": autoattack, "autoattack-strength": autoattack_strength}
+)
 
 
 class Score(NamedTuple):

@@ -58,8 +58,17 @@ SECTIONS = (
     Section("PGD on digits", "benchmarks.timing.attacks --images 128 --repeats 2"),
     Section("PGD on digits, strength", "benchmarks.timing.attacks --images 500 --repeats 2"),
     Section(
+        "PGD on digits, 128 channels",
+        "benchmarks.timing.attacks --cell wide --images 128 --repeats 2",
+    ),
+    Section(
         "AutoAttack on digits",
-        "benchmarks.timing.attacks --rows autoattack --cell slow --images 16 --repeats 1",
+        "benchmarks.timing.attacks --rows autoattack --cell slow --images 32 --repeats 1",
+    ),
+    Section(
+        "AutoAttack on digits, strength",
+        "benchmarks.timing.attacks --rows autoattack-strength --cell slow --images 200 "
+        "--repeats 1 --margin 0.02",
     ),
     Section(
         "PGD on MNIST",

@@ -1,7 +1,7 @@
 """The contract of a defence, and the defended model that is attacked and judged."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,7 @@ from robustdeq.registry import Plugin, find
 from robustdeq.threats.base import ThreatModel
 
 Stage = Literal["network", "training", "inference"]
+Sign = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Defense(Plugin, ABC):
 
     kind: ClassVar[str] = "defenses"
     stage: ClassVar[Stage] = "network"
+    adaptive: ClassVar[tuple[str, ...]] = ()  # views to be attacked through, beside derived ones
     card: ClassVar[Card]
 
     @classmethod
@@ -125,6 +127,20 @@ class Defense(Plugin, ABC):
             transformed = target.defense.transform(target, x, noise)
         return target.classifier(transformed + (x - x.detach()))
 
+    def unrolled(
+        self, target: "DefendedModel", x: Tensor, noise: RowNoise, last: int, sign: Sign
+    ) -> Tensor:
+        """Logits of `infer`'s answer, differentiable through its last inner updates of the input.
+
+        To be overridden where inference optimises its input: the harness attacks through it. The
+        values are those of `infer`.
+
+        Args:
+            last: updates to differentiate, counted from the end; those before are constants.
+            sign: stands for torch.sign, with a derivative; 0 is that of the sign itself.
+        """
+        return target.defense.relaxed(target, x, noise)
+
 
 @dataclass(frozen=True)
 class Wrapper(Defense, ABC):
@@ -179,6 +195,11 @@ class Wrapper(Defense, ABC):
 
     def relaxed(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
         return self.base.relaxed(target, x, noise)
+
+    def unrolled(
+        self, target: "DefendedModel", x: Tensor, noise: RowNoise, last: int, sign: Sign
+    ) -> Tensor:
+        return self.base.unrolled(target, x, noise, last, sign)
 
 
 def overrides(defense: Defense, hook: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
@@ -149,6 +150,28 @@ def network_surface(logits: Logits, deployed: Deployed | None = None) -> Autogra
     return AutogradSurface(counted_logits, counted_logits, deployed, cost)
 
 
+def adjoint_surface(
+    model: DEQClassifier,
+    adjoint: Adjoint,
+    deployed: Deployed | None = None,
+    prepare: Prepare = unchanged,
+    cost: Cost | None = None,
+) -> AutogradSurface:
+    """The deployed function, cold, with whatever gradient an adjoint gives it."""
+    cost = cost or Cost()
+
+    def logits(x: Tensor, rows: Rows) -> Tensor:
+        problem = counted_problem(model.problem(prepare(x, rows)), cost)
+        return model.readout(solve(problem, model.solver).z)
+
+    def differentiable(x: Tensor, rows: Rows) -> Tensor:
+        problem = counted_problem(model.problem(prepare(x, rows)), cost)
+        equilibrium = solve(problem, model.solver)
+        return model.readout(adjoint.attach(problem, equilibrium, model.solver))
+
+    return AutogradSurface(logits, differentiable, deployed, cost)
+
+
 def through_solver_surface(
     model: DEQClassifier,
     deployed: Deployed | None = None,
@@ -159,15 +182,4 @@ def through_solver_surface(
 
     The reference gradient: memory grows with the steps, and nothing is assumed of convergence.
     """
-    cost = cost or Cost()
-
-    def logits(x: Tensor, rows: Rows) -> Tensor:
-        problem = counted_problem(model.problem(prepare(x, rows)), cost)
-        return model.readout(solve(problem, model.solver).z)
-
-    def differentiable(x: Tensor, rows: Rows) -> Tensor:
-        problem = counted_problem(model.problem(prepare(x, rows)), cost)
-        equilibrium = solve(problem, model.solver)
-        return model.readout(ThroughSolver().attach(problem, equilibrium, model.solver))
-
-    return AutogradSurface(logits, differentiable, deployed, cost)
+    return adjoint_surface(model, ThroughSolver(), deployed, prepare, cost)

@@ -14,6 +14,7 @@ from robustdeq.errors import SpecError
 from robustdeq.registry import Plugin
 
 Memory = dict[str, Tensor]  # a solver's history, every entry with the batch first
+_LOOSEST = 1e-2  # relative residual; implicit gradients are about as wrong as their state
 _COMPACT_BELOW = 0.75  # the live share at which the stopped rows are taken out of the batch
 
 
@@ -36,6 +37,15 @@ class Solver(Plugin, ABC):
             raise SpecError(f"tolerance {self.tol} is negative; expected a relative residual >= 0")
         if self.max_steps < 1:
             raise SpecError(f"max_steps {self.max_steps} leaves nothing to do; expected at least 1")
+
+    @property
+    def finds_equilibria(self) -> bool:
+        """Whether what it stops at is an equilibrium to speak of, rather than a step on the way.
+
+        An implicit gradient is that of an equilibrium. A fixed depth and a tolerance above 1 % stop
+        at something else, whose only gradient is the one through the steps.
+        """
+        return self.tol <= _LOOSEST
 
     @property
     def min_steps(self) -> int:

@@ -8,10 +8,14 @@ from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel, overrides
 from robustdeq.models.base import Prediction
+from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.surface import Deployed, Prepare, unchanged
 from robustdeq.noise import NoiseStream
+from robustdeq.objectives.base import Objective, View
 from robustdeq.registry import Plugin
-from robustdeq.surface import Surface
+from robustdeq.surface import Reading, Surface
+
+Sources = tuple[DefendedModel, ...]
 
 
 class Surrogate(Plugin, ABC):
@@ -19,9 +23,19 @@ class Surrogate(Plugin, ABC):
 
     kind: ClassVar[str] = "surrogates"
 
+    @property
+    def needs_sources(self) -> int:
+        """How many of a column's `sources` the view reaches into."""
+        return 0
+
     @abstractmethod
-    def bind(self, target: DefendedModel, noise: NoiseStream) -> Surface:
-        """A fresh surface, with no memory of any row; `noise` keys the defence's own draws."""
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
+        """A fresh surface, with no memory of any row.
+
+        Args:
+            noise: keys the defence's own draws.
+            sources: the column's other networks, in its order.
+        """
 
     @abstractmethod
     def applies(self, target: DefendedModel) -> str | None:
@@ -36,6 +50,69 @@ def deployed(target: DefendedModel, noise: NoiseStream) -> Deployed:
         return target.predict(x, positions(x, rows), stream)
 
     return predict
+
+
+def network_behind(target: DefendedModel) -> DEQClassifier:
+    """The equilibrium network behind a defence; `needs_equilibrium` has to have found nothing."""
+    assert isinstance(target.classifier, DEQClassifier)
+    return target.classifier
+
+
+def needs_equilibrium(target: DefendedModel) -> str | None:
+    """The reason why no view of states exists, if none does."""
+    if isinstance(target.classifier, DEQClassifier):
+        return None
+    return f"{target.defense.chain} shows no equilibrium, so it has no states to attack"
+
+
+def needs_state(target: DefendedModel, state: int) -> str | None:
+    """The reason why there is no such state, if there is none."""
+    if (reason := needs_equilibrium(target)) is not None:
+        return reason
+    budget = network_behind(target).solver.max_steps
+    if state <= budget:
+        return None
+    return (
+        f"state {state} lies past the {budget} steps of the deployed solver; choose 1 to {budget}"
+    )
+
+
+class Elsewhere(Surface):
+    """A surface whose successes another one confirms, or nobody.
+
+    Args:
+        attacked: what is climbed.
+        confirming: whose deployed predictor is asked. None confirms nothing, so that an attack
+            spends its whole budget on every row.
+    """
+
+    def __init__(self, attacked: Surface, confirming: Surface | None):
+        self._attacked, self._confirming = attacked, confirming
+        self.cost, self.logits_form = attacked.cost, attacked.logits_form
+        self.confirm_every = attacked.confirm_every
+
+    def view(self, x: Tensor, rows: Tensor | None, needs: frozenset[str]) -> View:
+        return self._attacked.view(x, rows, needs)
+
+    def value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
+        target: Tensor | None = None,
+    ) -> Reading:  # fmt: skip
+        return self._attacked.value(x, y, objective, rows, target)
+
+    def value_and_grad(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
+        target: Tensor | None = None,
+    ) -> Reading:  # fmt: skip
+        return self._attacked.value_and_grad(x, y, objective, rows, target)
+
+    def differentiable_logits(self, x: Tensor) -> Tensor:
+        return self._attacked.differentiable_logits(x)
+
+    def confirm(self, x: Tensor, y: Tensor, rows: Tensor | None) -> Tensor:
+        if self._confirming is None:
+            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        return self._confirming.confirm(x, y, rows)
 
 
 def straight_through(target: DefendedModel, noise: NoiseStream) -> Prepare:

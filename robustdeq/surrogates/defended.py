@@ -9,10 +9,10 @@ from robustdeq.defenses.base import DefendedModel, overrides
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.fast_surface import FastSurface
-from robustdeq.models.surface import network_surface
+from robustdeq.models.surface import network_surface, through_solver_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Surrogate, deployed, positions, straight_through
+from robustdeq.surrogates.base import Sources, Surrogate, deployed, positions, straight_through
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,10 @@ class Defended(Surrogate):
     """The function that is judged, with the best gradient the harness knows of it.
 
     For an equilibrium network the exact implicit gradient, or through the solver where a row does
-    not converge or was seen to have several equilibria; never the adjoint that trained it. An input
-    transform is part of the function and has the identity as its derivative. A defence with its own
-    `infer` is attacked through its `relaxed` form.
+    not converge or was seen to have several equilibria, and everywhere if the deployed solver stops
+    short of equilibria; never the adjoint that trained it. An input transform is part of the
+    function and has the identity as its derivative. A defence with its own `infer` is attacked
+    through its `relaxed` form.
 
     Attributes:
         mode: "exact" solves state and adjoint to the deployed tolerance at every step; "fast" lets
@@ -35,15 +36,23 @@ class Defended(Surrogate):
     def applies(self, target: DefendedModel) -> str | None:
         return None
 
-    def bind(self, target: DefendedModel, noise: NoiseStream) -> Surface:
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
         model, judge = target.classifier, deployed(target, noise)
         own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
         if isinstance(model, DEQClassifier) and not own_path:
+            prepare = straight_through(target, noise)
+            if not model.solver.finds_equilibria:
+                return through_solver_surface(model, judge, prepare)
             view = FastSurface if self.mode == "fast" else EquilibriumSurface
-            return view(model, judge, straight_through(target, noise))
-        stream = noise.child("relaxed")
+            return view(model, judge, prepare)
+        return relaxed_surface(target, noise)
 
-        def relaxed(x: Tensor, rows: Tensor | None) -> Tensor:
-            return target.defense.relaxed(target, x, stream.at(positions(x, rows)))
 
-        return network_surface(relaxed, judge)
+def relaxed_surface(target: DefendedModel, noise: NoiseStream) -> Surface:
+    """The defence's own differentiable stand-in, which the deployed predictor confirms."""
+    stream = noise.child("relaxed")
+
+    def relaxed(x: Tensor, rows: Tensor | None) -> Tensor:
+        return target.defense.relaxed(target, x, stream.at(positions(x, rows)))
+
+    return network_surface(relaxed, deployed(target, noise))

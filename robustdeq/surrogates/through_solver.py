@@ -3,11 +3,19 @@
 from dataclasses import dataclass
 
 from robustdeq.defenses.base import DefendedModel, overrides
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.errors import SpecError
+from robustdeq.models.state_surfaces import replayed_surface
 from robustdeq.models.surface import through_solver_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Surrogate, deployed, straight_through
+from robustdeq.surrogates.base import (
+    Sources,
+    Surrogate,
+    deployed,
+    needs_state,
+    network_behind,
+    straight_through,
+)
 
 
 @dataclass(frozen=True)
@@ -16,18 +24,28 @@ class ThroughSolverView(Surrogate):
 
     Right whether or not a row converges; what it breaks and `defended` does not is a warning about
     the implicit gradient.
+
+    Attributes:
+        state: read the solver's iterate of this number instead of its answer: the exact gradient of
+            an early or intermediate read-out.
     """
 
+    state: int | None = None
+
+    def __post_init__(self):
+        if self.state is not None and self.state < 1:
+            raise SpecError(f"state {self.state}; expected a step number from 1 on")
+
     def applies(self, target: DefendedModel) -> str | None:
-        if not isinstance(target.classifier, DEQClassifier):
-            return f"{target.defense.chain} has no equilibrium, so no solver to differentiate"
-        if overrides(target.defense, "infer"):
+        if (reason := needs_state(target, self.state or 0)) is not None:
+            return reason
+        if self.state is None and overrides(target.defense, "infer"):
             return f"{target.defense.chain} answers by its own `infer`, not by one solve"
         return None
 
-    def bind(self, target: DefendedModel, noise: NoiseStream) -> Surface:
-        model = target.classifier
-        assert isinstance(model, DEQClassifier)
-        return through_solver_surface(
-            model, deployed(target, noise), straight_through(target, noise)
-        )
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
+        view = (network_behind(target), deployed(target, noise), straight_through(target, noise))
+        if self.state is None:
+            return through_solver_surface(*view)
+        model, judge, prepare = view
+        return replayed_surface(model, self.state, judge, prepare)

@@ -1,0 +1,78 @@
+"""The surface of a whole solve: states and residuals of every step, in one graph."""
+
+import torch
+from torch import Tensor
+
+from robustdeq.equilibrium import CellProblem, residual
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.surface import (
+    Deployed,
+    NetworkSurface,
+    Prepare,
+    Rows,
+    counted_problem,
+    unchanged,
+)
+from robustdeq.objectives.base import Objective, View
+from robustdeq.solvers.base import Memory
+from robustdeq.surface import Cost, Reading
+
+
+class PathSurface(NetworkSurface):
+    """What the deployed solver's update rule passes through in `steps` steps, never stopping.
+
+    Logits are those of the last state; `states` are z_0 ... z_steps and `residuals` theirs. So an
+    objective can reach for the dynamics themselves. Memory grows with the steps.
+    """
+
+    def __init__(
+        self,
+        model: DEQClassifier,
+        steps: int,
+        deployed: Deployed | None = None,
+        prepare: Prepare = unchanged,
+    ):
+        super().__init__(deployed, Cost())
+        self._model, self._steps, self._prepare = model, steps, prepare
+
+    def view(self, x: Tensor, rows: Rows, needs: frozenset[str]) -> View:
+        self.cost.add(calls=len(x))
+        with torch.no_grad():
+            return self._path(x, rows)
+
+    def value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        view = self.view(x, rows, objective.needs)
+        return Reading(objective(view, y, target), view.logits)
+
+    def value_and_grad(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        self.cost.add(calls=len(x))
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            view = self._path(leaf, rows)
+            value = objective(view, y, target)
+            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+        return Reading(value.detach(), view.logits.detach(), gradient)
+
+    def _path(self, x: Tensor, rows: Rows) -> View:
+        problem: CellProblem = counted_problem(
+            self._model.problem(self._prepare(x, rows)), self.cost
+        )
+        z, memory = problem.z0, Memory()
+        states, residuals = [], []
+        for number in range(self._steps + 1):
+            fz = problem(z)
+            states.append(z)
+            residuals.append(residual(z, fz))
+            if number < self._steps:
+                z = self._model.solver.step(number, z, fz, memory)
+        return View(self._model.readout(z), torch.stack(states), torch.stack(residuals))
+
+    def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        return self._path(x, rows).logits
+
+    def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
+        return self._path(x, rows).logits

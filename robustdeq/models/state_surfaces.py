@@ -1,0 +1,184 @@
+"""Surfaces of intermediate states: what the network would answer if it stopped on the way."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from robustdeq.equilibrium import CellProblem
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.surface import (
+    AutogradSurface,
+    Deployed,
+    NetworkSurface,
+    Prepare,
+    Rows,
+    counted_problem,
+    require_readable,
+    unchanged,
+)
+from robustdeq.objectives.base import Objective, View
+from robustdeq.solvers.base import replay, solve
+from robustdeq.surface import Cost, Reading
+
+Features = Callable[[CellProblem], Tensor]  # problem -> states (B, D), differentiable
+
+
+def intermediate_surface(
+    model: DEQClassifier,
+    state: int,
+    unroll: int,
+    damping: float,
+    deployed: Deployed | None = None,
+    prepare: Prepare = unchanged,
+) -> AutogradSurface:
+    """head(w_K) with w_0 = f(z_state) and w_k = (1 - damping) w_{k-1} + damping f(w_{k-1}).
+
+    z_state is the deployed solver's iterate, cold and without a graph; K = `unroll`.
+    """
+
+    def features(problem: CellProblem) -> Tensor:
+        (z,) = _iterates(model, problem, (state,))
+        w = problem(z)
+        for _ in range(unroll):
+            w = w.lerp(problem(w), damping)
+        return w
+
+    return _readout_surface(model, features, deployed, prepare)
+
+
+def replayed_surface(
+    model: DEQClassifier,
+    state: int,
+    deployed: Deployed | None = None,
+    prepare: Prepare = unchanged,
+) -> AutogradSurface:
+    """head(z_state), differentiated through all `state` steps of the deployed solver.
+
+    A row that has converged before is read where it stopped.
+    """
+    solver = replace(model.solver, max_steps=state)
+
+    def features(problem: CellProblem) -> Tensor:
+        equilibrium = solve(problem, solver)
+        stopped = torch.where(equilibrium.converged, equilibrium.returned_at, state)
+        return replay(problem, solver, stopped)
+
+    return _readout_surface(model, features, deployed, prepare)
+
+
+def state_average_surface(
+    model: DEQClassifier,
+    states: int,
+    deployed: Deployed | None = None,
+    prepare: Prepare = unchanged,
+) -> AutogradSurface:
+    """The head of the mean feature state; each state z_1 ... z_n and z* has the gradient of f."""
+
+    def features(problem: CellProblem) -> Tensor:
+        equilibrium = solve(problem, model.solver, record=range(1, states + 1))
+        assert equilibrium.states is not None
+        total = problem(equilibrium.z)
+        # The value is the mean of the states themselves; f stands in for its derivative only.
+        total = total + (equilibrium.z - total.detach())
+        for z in equilibrium.states:
+            fz = problem(z)
+            total = total + fz + (z - fz.detach())
+        return total / (states + 1)
+
+    return _readout_surface(model, features, deployed, prepare)
+
+
+class SimultaneousSurface(NetworkSurface):
+    """State and adjoint solved in one loop, the objective inside it.
+
+        s_{n+1} = J(z_n)^T s_n + grad_z L(h(z_n)),   z_{n+1} = f(z_n),   G_n = (df/dx at z_n)^T s_n
+
+    from z_0 = 0 and s_0 = 0. A reconstruction of the simultaneous adjoint of Yang, Pang and Liu
+    (2022, "A Closer Look at the Adversarial Robustness of Deep Equilibrium Models", section 4.1),
+    whose model code is not public; theirs reuses quasi-Newton factors, ours takes Picard steps, and
+    ours takes any objective, not cross-entropy alone. It reads z_n, so its logits are those of an
+    unfinished solve.
+
+    Args:
+        steps: n.
+    """
+
+    logits_form = False
+
+    def __init__(
+        self,
+        model: DEQClassifier,
+        steps: int,
+        deployed: Deployed | None = None,
+        prepare: Prepare = unchanged,
+    ):
+        super().__init__(deployed, Cost())
+        self._model, self._steps, self._prepare = model, steps, prepare
+
+    def value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        view = self.view(x, rows, objective.needs)
+        return Reading(objective(view, y, target), view.logits)
+
+    def value_and_grad(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        self.cost.add(calls=len(x))
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            problem = self._problem(leaf, rows)
+        fixed = replace(problem, context=tuple(c.detach() for c in problem.context))
+        z, s = problem.z0, torch.zeros_like(problem.z0)
+        for _ in range(self._steps):
+            with torch.enable_grad():
+                z = z.detach().requires_grad_()
+                fz = fixed(z)
+                value = objective(View(self._model.readout(z)), y, target)
+                (g,) = torch.autograd.grad(value.sum(), z)
+            (jts,) = torch.autograd.grad(fz, z, s)
+            z, s = fz.detach(), jts + g
+        with torch.enable_grad():
+            (gradient,) = torch.autograd.grad(problem(z), leaf, s)
+        logits = self._model.readout(z)
+        return Reading(objective(View(logits), y, target), logits, gradient)
+
+    def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        problem = self._problem(x, rows)
+        z = problem.z0
+        for _ in range(self._steps):
+            z = problem(z)
+        return self._model.readout(z)
+
+    def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
+        raise AssertionError("logits_form is False")
+
+    def _problem(self, x: Tensor, rows: Rows) -> CellProblem:
+        return counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
+
+
+def _iterates(
+    model: DEQClassifier, problem: CellProblem, record: tuple[int, ...]
+) -> tuple[Tensor, ...]:
+    """The deployed solver's iterates of these numbers (0 is the start), without a graph."""
+    last = max(record)
+    if last == 0:
+        return (problem.z0,) * len(record)
+    states = solve(problem, replace(model.solver, max_steps=last), record=record).states
+    assert states is not None
+    return tuple(states)
+
+
+def _readout_surface(
+    model: DEQClassifier, features: Features, deployed: Deployed | None, prepare: Prepare
+) -> AutogradSurface:
+    cost = Cost()
+
+    def logits(x: Tensor, rows: Rows) -> Tensor:
+        return model.readout(features(counted_problem(model.problem(prepare(x, rows)), cost)))
+
+    return AutogradSurface(logits, logits, deployed, cost)

@@ -1,0 +1,109 @@
+"""Gradients from answers alone."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.errors import SpecError
+from robustdeq.models.surface import NetworkSurface, Rows, require_readable
+from robustdeq.noise import NoiseStream
+from robustdeq.objectives.base import Objective, View
+from robustdeq.surface import Cost, Reading, Surface
+from robustdeq.surrogates.base import Sources, Surrogate, deployed, positions
+
+_CHUNK = 1024  # images answered at a time
+
+
+@dataclass(frozen=True)
+class Differences(Surrogate):
+    """Central differences of the deployed predictor's own answers.
+
+        g = 1/n sum_i d_i (L(x + step d_i) - L(x - step d_i)) / (2 step)
+
+    over random signs d_i (simultaneous perturbation; Spall 1992, Uesato et al. 2018, "Adversarial
+    risk and the dangers of evaluating weak attacks"), or over the pixels one by one where there are
+    no more than `directions` of them, which is the exact gradient up to step^2. Nothing that a
+    defence does to a gradient reaches this one.
+
+    Attributes:
+        directions: n; a visit costs 2 n + 1 answers.
+        step: in pixel values; large enough to be seen through rounded inputs. Images are not
+            clipped: a network has to answer beyond [0, 1] by this much.
+    """
+
+    directions: int = 64
+    step: Fraction = Fraction(1, 32)
+
+    def __post_init__(self):
+        if self.directions < 1 or self.step <= 0:
+            raise SpecError(
+                f"directions {self.directions}, step {self.step}; expected at least 1, and above 0"
+            )
+
+    def applies(self, target: DefendedModel) -> str | None:
+        return None
+
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
+        return _Differenced(self, target, noise)
+
+
+class _Differenced(NetworkSurface):
+    """The deployed predictor on draws that are fixed for the attack."""
+
+    logits_form = False
+
+    def __init__(self, view: Differences, target: DefendedModel, noise: NoiseStream):
+        super().__init__(deployed(target, noise), Cost())
+        self._target, self._view = target, view
+        self._draws, self._signs = noise.child("relaxed"), noise.child("directions")
+        self._visits = 0
+
+    def value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        view = self.view(x, rows, objective.needs)
+        return Reading(objective(view, y, target), view.logits)
+
+    def value_and_grad(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        reading = self.value(x, y, objective, rows, target)
+        step, directions = float(self._view.step), self._directions(x, rows)
+        count = directions.shape[1]
+        offsets = torch.cat([directions, -directions], dim=1) * step  # (B, 2n, pixels)
+        near = (x.flatten(1)[:, None] + offsets).reshape(-1, *x.shape[1:])
+        who = torch.arange(len(x), device=x.device).repeat_interleave(2 * count)
+        logits = self._answers(near, positions(x, rows)[who])
+        values = objective(View(logits), y[who], None if target is None else target[who])
+        self.cost.add(calls=len(near))
+        up, down = values.reshape(len(x), 2, count).unbind(1)
+        slopes = (up - down) / (2 * step)
+        gradient = torch.einsum("bn,bnp->bp", slopes, directions) / directions.square().sum(1)
+        return reading._replace(gradient=gradient.reshape(x.shape))
+
+    def _directions(self, x: Tensor, rows: Rows) -> Tensor:
+        """(B, n, pixels)."""
+        pixels = x[0].numel()
+        if pixels <= self._view.directions:
+            return torch.eye(pixels, device=x.device).expand(len(x), -1, -1)
+        self._visits += 1
+        shape = (self._view.directions, pixels)
+        return self._signs.signs(positions(x, rows), self._visits, shape)
+
+    def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        return self._answers(x, positions(x, rows))
+
+    def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
+        raise AssertionError("logits_form is False")
+
+    def _answers(self, x: Tensor, rows: Tensor) -> Tensor:
+        parts = []
+        for images, where in zip(x.split(_CHUNK), rows.split(_CHUNK), strict=True):
+            prediction = self._target.predict(images, where, self._draws)
+            self.cost.add(forward=int(prediction.nfe.sum()))
+            parts.append(prediction.logits)
+        return torch.cat(parts)

@@ -1,0 +1,30 @@
+"""The same weights without what is done at inference."""
+
+from dataclasses import dataclass, replace
+
+from robustdeq.defenses.base import DefendedModel, Wrapper
+from robustdeq.noise import NoiseStream
+from robustdeq.surface import Surface
+from robustdeq.surrogates.base import Elsewhere, Sources, Surrogate
+from robustdeq.surrogates.defended import Defended
+
+
+@dataclass(frozen=True)
+class Undefended(Surrogate):
+    """The chain without its inference defences, whose inputs are then judged by the whole chain.
+
+    What such inputs break beyond the white-box columns, the defence had only hidden. A
+    high-confidence objective (the margin, towards a target) transfers best.
+    """
+
+    def applies(self, target: DefendedModel) -> str | None:
+        if target.defense.stage == "inference":
+            return None
+        return f"{target.defense.chain} has no inference defence to remove"
+
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
+        defense = target.defense
+        while isinstance(defense, Wrapper) and defense.stage == "inference":
+            defense = defense.base
+        bare = replace(target, defense=defense)
+        return Elsewhere(Defended().bind(bare, noise), Defended().bind(target, noise))

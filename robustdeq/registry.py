@@ -24,6 +24,7 @@ from robustdeq.errors import ContractViolation, RobustDEQError, SpecError, Unkno
 CONTRACTS = {
     "adjoints": "Adjoint",
     "attacks": "Attack",
+    "audits": "Audit",
     "data": "DataSource",
     "defenses": "Defense",
     "objectives": "Objective",

@@ -63,6 +63,7 @@ def _run(options: Namespace) -> int:
     from robustdeq.engines.local import place, run_jobs
     from robustdeq.engines.outcome import Outcome, say
     from robustdeq.engines.row import Row
+    from robustdeq.engines.training import Training
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.results import leaderboard, render, write_boards
 
@@ -76,7 +77,14 @@ def _run(options: Namespace) -> int:
     leaderboard(store, protocol.name)  # a damaged record is told before hours are spent
     settings = (options.results, where.device, options.again, not options.quiet)
     rows = [Row(protocol, entrant, *settings) for entrant in entrants]
-    jobs = [row.run for row in rows if not row.finished(images)]
+    unfinished = [row for row in rows if not row.finished(images)]
+    # What many rows share is trained first, once, and not by all of them side by side.
+    trainings = [
+        Training(protocol, source, options.results, where.device, not options.quiet)
+        for source in (protocol.sources() if unfinished else ())
+    ]
+    refuse_failures(run_jobs([training.run for training in trainings], where, lambda outcome: None))
+    jobs = [row.run for row in unfinished]
 
     def row_done(outcome: Outcome) -> None:
         if not outcome.failures:

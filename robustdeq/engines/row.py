@@ -11,12 +11,13 @@ from robustdeq.defenses.base import Task
 from robustdeq.engines.outcome import Outcome, bar_line, failed, say
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, StoreError
-from robustdeq.evaluation.bench import Bench
+from robustdeq.evaluation.adaptive import derived_columns
+from robustdeq.evaluation.bench import Bench, Source
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.store import ResultStore
-from robustdeq.training.trained import ensure_trained, find_trained, load_model
+from robustdeq.training.trained import Trained, ensure_trained, find_trained, load_model
 
 
 @dataclass(frozen=True)
@@ -46,48 +47,60 @@ class Row:
             trained = find_trained(store, self.entrant)
         except CheckpointError:
             return False  # the job will tell
-        return trained is not None and not self._missing(store, images, trained.checkpoint)
+        return trained is not None and not self._missing(store, images, trained)
 
     def run(self) -> Outcome:
-        """Train the entrant if need be, then every column without a record.
+        """Train the entrant and its columns' sources if need be, then fill every column.
 
         Raises:
             DataError, StoreError: no job of any row could succeed.
         """
         data, store = self.protocol.load_data(), ResultStore(self.results)
         entrant, device = self.entrant, torch.device(self.device)
-        try:
-            trained = ensure_trained(store, entrant, data, device, bar_line(self.progress))
-        except StoreError:
-            raise
-        except Exception as error:
-            return Outcome(entrant, (failed(f"train {entrant.chain}", error),))
-        failures = []
-        for trial in self._missing(store, len(data.test), trained.checkpoint):
+        for needed in (*self.protocol.sources(), entrant):
             try:
-                self._run_trial(trial, trained.checkpoint, data, store)
+                ensure_trained(store, needed, data, device, bar_line(self.progress))
+            except StoreError:
+                raise
+            except Exception as error:
+                return Outcome(entrant, (failed(f"train {needed.chain}", error),))
+        trained = find_trained(store, entrant)
+        assert trained is not None
+        failures = []
+        for trial in self._missing(store, len(data.test), trained):
+            try:
+                self._run_trial(trial, trained, data, store)
             except StoreError:
                 raise
             except Exception as error:
                 failures.append(failed(f"{entrant.chain} {trial.column.name}", error))
         return Outcome(entrant, tuple(failures))
 
-    def _missing(self, store: ResultStore, images: int, checkpoint: str) -> list[Trial]:
-        protocol = self.protocol
+    def _missing(self, store: ResultStore, images: int, trained: Trained) -> list[Trial]:
+        protocol, defense = self.protocol, self.entrant.defense
+        derived = derived_columns(protocol.adaptive, defense, trained.randomised)
         trials = [
             Trial(self.entrant, column, protocol.slice(images), protocol.threat)
-            for column in protocol.columns
+            for column in (*protocol.columns, *derived)
         ]
-        return [t for t in trials if self.again or not store.finished(t.id, checkpoint)]
+        return [t for t in trials if self.again or not store.finished(t.id, trained.checkpoint)]
 
-    def _run_trial(self, trial: Trial, checkpoint: str, data: DataSet, store: ResultStore) -> None:
+    def _run_trial(self, trial: Trial, trained: Trained, data: DataSet, store: ResultStore) -> None:
         task, device = Task(data.shape, data.classes), torch.device(self.device)
+
+        def source(entrant: Entrant) -> Source:
+            found = find_trained(store, entrant)
+            assert found is not None, "sources are trained first"
+            return Source(found.checkpoint, lambda: load_model(store, entrant, task, device))
+
         bench = Bench(
             lambda: load_model(store, trial.entrant, task, device),
-            checkpoint,
+            trained.checkpoint,
             device,
             chunk_size(device),
-            store.next_run(trial.id, checkpoint),
+            store.next_run(trial.id, trained.checkpoint),
+            source,
+            trained.randomised,
         )
         bar = tqdm(
             desc=f"attack {trial.entrant.chain} {trial.column.name}", unit="image", leave=False,

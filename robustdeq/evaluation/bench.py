@@ -11,10 +11,28 @@ import torch
 
 import robustdeq
 from robustdeq.defenses.base import DefendedModel
-from robustdeq.errors import ContractViolation
+from robustdeq.entrant import Entrant
+from robustdeq.errors import CheckpointError, ContractViolation
+from robustdeq.evaluation.adaptive import derived_views
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.record import SCHEMA, Record
 from robustdeq.spec import encode
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network that columns transfer from: its weights' SHA-256 (hex), and how to load it."""
+
+    checkpoint: str
+    load: Callable[[], DefendedModel]
+
+
+def no_source(entrant: Entrant) -> Source:
+    """
+    Raises:
+        CheckpointError: always; for benches whose columns transfer from nothing.
+    """
+    raise CheckpointError(f"no weights are at hand of the source {entrant.chain}; train it first")
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,8 @@ class Bench:
         load: builds and loads the entrant afresh; the attacked and the judged copy are two.
         checkpoint: SHA-256 (hex) of the weights that `load` loads.
         run: 0, or the number of the rerun.
+        source: the trained network behind one of the column's `sources`.
+        randomised: whether the entrant's answers were seen to depend on its noise.
     """
 
     load: Callable[[], DefendedModel]
@@ -32,6 +52,8 @@ class Bench:
     device: torch.device
     batch_size: int = 128
     run: int = 0
+    source: Callable[[Entrant], Source] = no_source
+    randomised: bool = False
 
 
 class Guard:
@@ -75,11 +97,19 @@ def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
             "defense": encode(entrant.defense),
             "recipe": encode(entrant.recipe),
             "seed": entrant.seed,
+            "adaptive": encode(derived_views(entrant.defense, bench.randomised)),
         },
         "column": encode(trial.column),
         "data": trial.data,
         "threat": encode(trial.threat),
-        "sources": (),
+        "sources": tuple(
+            {
+                "chain": source.chain,
+                "seed": source.seed,
+                "checkpoint": bench.source(source).checkpoint,
+            }
+            for source in trial.sources
+        ),
     }
 
 

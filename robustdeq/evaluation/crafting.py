@@ -12,6 +12,7 @@ from robustdeq.errors import ContractViolation
 from robustdeq.evaluation.judge import Judge, margin
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.noise import NoiseStream
+from robustdeq.surrogates.base import Elsewhere, Sources
 from robustdeq.threats.base import ThreatModel
 
 SLACK = 1e-6  # by which float32 rounding may leave the threat set
@@ -20,11 +21,18 @@ _LOGITS = frozenset({"logits"})
 
 @dataclass
 class Crafted:
-    """The most damaging candidate of every row, and whether each row withstood all of its own."""
+    """The most damaging candidate of every row, and whether each row withstood all of its own.
+
+    Attributes:
+        damage: of that candidate: minus the margin of the true class, or for a column whose goal is
+            cost the judge's evaluations.
+        by_stage: what each stage alone put forward (n, *image), where the column's goal is a map.
+    """
 
     x: Tensor
-    margin: Tensor
+    damage: Tensor
     standing: Tensor
+    by_stage: tuple[Tensor, ...] = ()
     cost: Counter = field(default_factory=Counter)
 
 
@@ -35,6 +43,7 @@ class Crafter:
     Args:
         target: what is attacked.
         judge: decides which candidates succeeded, on a copy of its own.
+        sources: the column's other networks.
         progress: called after every batch with the rows attacked so far, and all there are.
     """
 
@@ -43,49 +52,80 @@ class Crafter:
     threat: ThreatModel
     batch_size: int
     progress: Callable[[int, int], None]
+    sources: Sources = ()
 
     def __call__(
         self, column: Column, seed: int, x: Tensor, y: Tensor, attacked: Tensor
     ) -> Crafted:
         """Attack the rows where `attacked` holds; the others keep their image."""
-        crafted = Crafted(x.clone(), x.new_full((len(x),), torch.inf), attacked.clone())
+        crafted = Crafted(x.clone(), x.new_full((len(x),), -torch.inf), attacked.clone())
+        if column.goal == "map":
+            crafted.by_stage = tuple(x.clone() for _ in column.stages)
         chosen, done = attacked.nonzero()[:, 0], 0
         self.progress(done, len(chosen))
         for rows in chosen.split(self.batch_size):
             for number, stage in enumerate(column.stages):
-                noise = NoiseStream(seed).child("attack", number)
-                self._stage(stage, noise, x, y, rows[crafted.standing[rows]], crafted)
+                run = _Run(self, column.goal, number, stage, x, y, crafted)
+                run(NoiseStream(seed).child("attack", number), rows)
             done += len(rows)
             self.progress(done, len(chosen))
         return crafted
 
-    def _stage(
-        self, stage: Stage, noise: NoiseStream, x: Tensor, y: Tensor, rows: Tensor, into: Crafted
-    ) -> None:
-        lost = self._attack(stage, noise, x, y, rows, into)
-        # The surrogate thinks these broken and the judge does not: they are attacked once more.
-        again = rows[lost & into.standing[rows]]
-        self._attack(stage, noise.child("again"), x, y, again, into)
 
-    def _attack(
-        self, stage: Stage, noise: NoiseStream, x: Tensor, y: Tensor, rows: Tensor, into: Crafted
-    ) -> Tensor:
+@dataclass(frozen=True)
+class _Run:
+    """One stage of a column on some rows, entered into what was crafted so far."""
+
+    crafter: Crafter
+    goal: str
+    number: int
+    stage: Stage
+    x: Tensor
+    y: Tensor
+    into: Crafted
+
+    def __call__(self, noise: NoiseStream, rows: Tensor) -> None:
+        if self.goal != "label":
+            self._attack(noise, rows)
+            return
+        rows = rows[self.into.standing[rows]]
+        lost = self._attack(noise, rows)
+        # The surrogate thinks these broken and the judge does not: they are attacked once more.
+        self._attack(noise.child("again"), rows[lost & self.into.standing[rows]])
+
+    def _attack(self, noise: NoiseStream, rows: Tensor) -> Tensor:
         """Which of the rows the surrogate thinks broken, after the attack."""
         if not len(rows):
             return rows.bool()
-        surface = stage.surrogate.bind(self.target, noise)
-        candidates = stage.attack.perturb(surface, x[rows], y[rows], rows, self.threat, noise)
-        into.cost.update(surface.cost.counts)
-        require_inside(self.threat, x[rows], candidates, stage.attack.plugin_name())
-        logits = torch.stack([self.judge.repeat(c, rows) for c in candidates])
-        margins = torch.stack([margin(answer, y[rows]) for answer in logits])
-        margins = torch.where(torch.isfinite(logits).all(2), margins, -torch.inf)
-        lowest, chosen = margins.min(0)
-        lower = lowest < into.margin[rows]
-        into.x[rows[lower]] = candidates[chosen[lower], lower.nonzero()[:, 0]]
-        into.margin[rows[lower]] = lowest[lower]
-        into.standing[rows] = into.margin[rows] > 0
-        return surface.view(candidates[0], rows, _LOGITS).logits.argmax(1) != y[rows]
+        crafter, stage, x, y = self.crafter, self.stage, self.x[rows], self.y[rows]
+        surface = stage.surrogate.bind(crafter.target, noise, crafter.sources)
+        if self.goal != "label":
+            surface = Elsewhere(surface, None)
+        candidates = stage.attack.perturb(surface, x, y, rows, crafter.threat, noise)
+        self.into.cost.update(surface.cost.counts)
+        require_inside(crafter.threat, x, candidates, stage.attack.plugin_name())
+        self._enter(rows, candidates)
+        return surface.view(candidates[0], rows, _LOGITS).logits.argmax(1) != y
+
+    def _enter(self, rows: Tensor, candidates: Tensor) -> None:
+        judge, into = self.crafter.judge, self.into
+        answers = [judge.answer(candidate, rows) for candidate in candidates]
+        harm = torch.stack([_harm(answer.logits, self.y[rows]) for answer in answers])
+        effort = torch.stack([answer.nfe for answer in answers]).to(harm)
+        worst, chosen = (effort if self.goal == "cost" else harm).max(0)
+        better = worst > into.damage[rows]
+        into.x[rows[better]] = candidates[chosen[better], better.nonzero()[:, 0]]
+        into.damage[rows[better]] = worst[better]
+        if self.goal == "label":
+            into.standing[rows] = into.damage[rows] < 0
+        if into.by_stage:
+            into.by_stage[self.number][rows] = candidates[0]
+
+
+def _harm(logits: Tensor, y: Tensor) -> Tensor:
+    """Minus the true class's margin, (n,): at least 0 where it lost, infinite for no number."""
+    lost = ~torch.isfinite(logits).all(1)
+    return torch.where(lost, torch.inf, -margin(logits, y))
 
 
 def require_inside(threat: ThreatModel, x: Tensor, candidates: Tensor, attack: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.bench import Bench, Guard, identity, provenance, refused
+from robustdeq.evaluation.budget import budget_findings, roles
 from robustdeq.evaluation.checks import (
     Finding,
     gradient_findings,
@@ -23,11 +24,13 @@ from robustdeq.evaluation.checks import (
 from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.judge import Judge, Verdict, margin
 from robustdeq.evaluation.precision import flips
-from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.state_map import states_table, view_name
 from robustdeq.evaluation.trial import Trial
 from robustdeq.noise import NoiseStream
 from robustdeq.results.record import Record
 from robustdeq.results.tables import AUDIT
+from robustdeq.surrogates.base import needs_equilibrium
 from robustdeq.surrogates.defended import Defended
 
 KEPT_IMAGES = 32
@@ -46,9 +49,8 @@ def evaluate(
     """
     started = time.monotonic()
     target = bench.load()
-    for stage in trial.column.stages:
-        if (reason := _refusal(stage, target)) is not None:
-            return refused(trial, bench, target, reason, started), {}
+    if (reason := refusal(trial.column, target)) is not None:
+        return refused(trial, bench, target, reason, started), {}
     guard = Guard(target)
     outcome = _Outcome(trial, bench, target, split, progress)
     record, tables = outcome.record(started)
@@ -56,16 +58,22 @@ def evaluate(
     return record, tables
 
 
-def _refusal(stage: Stage, target: DefendedModel) -> str | None:
-    """Why this stage cannot be run on this target, if it cannot."""
-    if (reason := stage.surrogate.applies(target)) is not None:
+def refusal(column: Column, target: DefendedModel) -> str | None:
+    """Why this column cannot be run on this target, if it cannot."""
+    if column.deployment != "own" and (reason := needs_equilibrium(target)) is not None:
         return reason
-    surface = stage.surrogate.bind(target, NoiseStream(0))
-    if stage.attack.needs_logits_form and not surface.logits_form:
-        return (
-            f"{stage.attack.plugin_name()} needs a plain function from images to logits, which "
-            f"this view of {target.defense.chain} is not"
-        )
+    if column.goal == "map" and (reason := needs_equilibrium(target)) is not None:
+        return reason
+    for stage in column.stages:
+        if (reason := stage.surrogate.applies(target)) is not None:
+            return reason
+        # A view of sources is a view of some network all the same.
+        surface = stage.surrogate.bind(target, NoiseStream(0), (target,) * len(column.sources))
+        if stage.attack.needs_logits_form and not surface.logits_form:
+            return (
+                f"{stage.attack.plugin_name()} needs a plain function from images to logits, which "
+                f"this view of {target.defense.chain} is not"
+            )
     return None
 
 
@@ -81,16 +89,25 @@ class _Outcome:
         progress: Progress,
     ):
         self._trial, self._bench, self._target = trial, bench, target
+        self._roles = roles(trial.column.deployment, target, bench.load())
+        self._sources = tuple(bench.source(entrant).load() for entrant in trial.sources)
         n = min(trial.column.images or len(split), len(split))
         self._x, self._y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
         self._rows = torch.arange(n, device=bench.device)
-        self._judge = Judge(bench.load(), bench.batch_size)
+        self._judge = Judge(self._roles.judged, bench.batch_size)
         self._clean = self._judge(self._x, self._y, self._rows)
         self._findings = preflight(self._judge, self._x, self._y, self._rows)
         self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
         self._adversarial: dict[int, Verdict] = {}
-        craft = Crafter(target, self._judge, trial.threat, bench.batch_size, progress)
+        craft = Crafter(
+            self._roles.attacked,
+            self._judge,
+            trial.threat,
+            bench.batch_size,
+            progress,
+            self._sources,
+        )
         for seed in trial.column.seeds:
             crafted = craft(trial.column, seed, self._x, self._y, self._clean.right)
             self._crafted[seed] = crafted
@@ -120,29 +137,46 @@ class _Outcome:
             deployment=self._deployment(),
             provenance=provenance(self._bench, started),
         )
-        return record, {
+        tables = {
             "samples": pa.concat_tables([self._samples(seed) for seed in each]),
             "images": pa.concat_tables([self._images(seed) for seed in each]),
             "audit": pa.concat_tables([self._audit(seed) for seed in each]),
         }
+        if self._trial.column.goal == "map":
+            tables["states"] = pa.concat_tables([self._states(seed) for seed in each])
+        return record, tables
 
     def _check_gradient(self) -> None:
         for stage in self._trial.column.stages:
-            surface = stage.surrogate.bind(self._target, NoiseStream(0).child("preflight"))
+            if stage.surrogate.needs_sources:
+                continue  # a flat loss of another network says nothing about this one
+            noise = NoiseStream(0).child("preflight")
+            surface = stage.surrogate.bind(self._roles.attacked, noise, self._sources)
             self._findings += gradient_findings(surface, self._x, self._y, self._rows)
 
     def _check(self, crafted: Crafted, verdict: Verdict) -> None:
         attacked = self._clean.right
         self._findings += postflight(self._target, self._clean, verdict, attacked)
+        if self._roles.compared is not None:
+            self._findings += budget_findings(
+                self._roles.compared, crafted.x, self._y, self._rows, verdict.right
+            )
+            return  # the attacked and the judged model are two, by design
         for stage in self._trial.column.stages:
             if isinstance(stage.surrogate, Defended):
+                # Fast mode reads states that are on their way: the exact view has to match.
                 self._findings += view_mismatch(
-                    stage.surrogate,
+                    Defended(),
                     self._target,
                     crafted.x[attacked],
                     self._rows[attacked],
                     verdict.labels[attacked],
                 )
+
+    def _states(self, seed: int) -> pa.Table:
+        views = [view_name(stage.surrogate) for stage in self._trial.column.stages]
+        inputs = dict(zip(views, self._crafted[seed].by_stage, strict=True))
+        return states_table(self._judge.target, {"clean": self._x} | inputs, self._y, seed)
 
     def _deployment(self) -> dict[str, Any]:
         deployment = asdict(self._target.classifier.deployment())

@@ -67,9 +67,13 @@ class Judge:
         spread = (answers - first.logits).abs().amax((0, 2))
         return Verdict(first, right, spread)
 
+    def answer(self, x: Tensor, rows: Tensor) -> Prediction:
+        """The answer of the first composition alone."""
+        return self._predict(x, rows, self._batch_size)
+
     def repeat(self, x: Tensor, rows: Tensor) -> Float[Tensor, "batch classes"]:
         """The logits of the first composition once more."""
-        return self._predict(x, rows, self._batch_size).logits
+        return self.answer(x, rows).logits
 
     def redraw(self, x: Tensor, rows: Tensor) -> Float[Tensor, "batch classes"]:
         """The logits under another draw of the defence's own noise."""

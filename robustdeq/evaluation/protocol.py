@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from robustdeq.attacks.base import Attack
 from robustdeq.data.base import DataSet, DataSource
@@ -34,14 +34,31 @@ class Column:
         seeds: attack seeds; a row is robust if it survives all of them.
         images: the first n images of the slice only; None attacks all. Fewer than the protocol has
             leaves the row unranked.
+        sources: the networks that `transfer` views of this column climb, none of them ranked.
+        goal: "label" is to be misread. "cost" is to keep the solver busy: no image leaves the
+            attack early, and the candidate of most evaluations is kept. "map" runs every stage on
+            every image for its whole budget and judges what each found at every state on the way.
+        deployment: "own", or which side of the trial is given four times the solver's budget at a
+            hundredth of its tolerance: "judged-longer" or "crafted-longer".
+
+    Only label columns on the model's own deployment may rank.
     """
 
     name: str
     stages: tuple[Stage, ...]
     seeds: tuple[int, ...]
     images: int | None = None
+    sources: tuple[Entrant, ...] = ()
+    goal: Literal["label", "cost", "map"] = "label"
+    deployment: Literal["own", "judged-longer", "crafted-longer"] = "own"
 
     def __post_init__(self):
+        needed = max((stage.surrogate.needs_sources for stage in self.stages), default=0)
+        if needed > len(self.sources):
+            raise SpecError(
+                f"column {self.name!r} climbs source {needed - 1} of {len(self.sources)}; list the "
+                f"networks to transfer from in its `sources`"
+            )
         if not self.stages or not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise SpecError(
                 f"column {self.name!r} has {len(self.stages)} stages and seeds {self.seeds}; "
@@ -60,6 +77,9 @@ class Protocol:
         digest: of that split; loading another one is an error, so that no figure can be compared
             across different images.
         training_seeds: the entrants' seeds that a complete row has.
+        adaptive: the template of the columns that the harness derives from what an entrant does at
+            inference: its stages on each derived view (see `robustdeq.evaluation.adaptive`). None
+            derives nothing, and then no inference defence ranks.
         note: what a reader of the board has to know.
     """
 
@@ -70,6 +90,7 @@ class Protocol:
     columns: tuple[Column, ...]
     training_seeds: tuple[int, ...] = (0,)
     note: str = ""
+    adaptive: Column | None = None
 
     def __post_init__(self):
         if re.fullmatch(r"\w[\w.-]*", self.name) is None:
@@ -121,7 +142,13 @@ class Protocol:
             "training_seeds": list(self.training_seeds),
             "columns": encode(self.columns),
             "note": self.note,
+            **({"adaptive": encode(self.adaptive)} if self.adaptive else {}),
         }
+
+    def sources(self) -> list[Entrant]:
+        """The networks that any column transfers from, against this threat, each of them once."""
+        listed = (source.against(self.threat) for c in self.columns for source in c.sources)
+        return list({source.id: source for source in listed}.values())
 
     def slice(self, images: int) -> dict[str, Any]:
         """The data slice as records name it."""

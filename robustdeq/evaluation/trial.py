@@ -23,6 +23,11 @@ class Trial:
     threat: ThreatModel
 
     @property
+    def sources(self) -> tuple[Entrant, ...]:
+        """The column's source networks, against the trial's threat where they leave it open."""
+        return tuple(source.against(self.threat) for source in self.column.sources)
+
+    @property
     def id(self) -> str:
         """16 hex digits of the specification's digest."""
         return digest(

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from robustdeq.errors import StoreError
-from robustdeq.results.protocol import ResolvedProtocol
+from robustdeq.results.protocol import ResolvedProtocol, may_rank
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 from robustdeq.results.tables import to_numpy
@@ -24,10 +24,12 @@ class Member:
 
     Verdicts are (n,) over the data slice: 1 survived, 0 broken, NaN not judged. `protocol` is the
     per-image worst case over the required columns and attack seeds, `known` over the
-    further records of the same weights as well, on the same images.
+    further records of the same weights as well, on the same images. Columns with another goal than
+    the label, or on another deployment, are required as well and have no verdicts here.
     """
 
     seed: int
+    wanted: tuple[str, ...]
     required: dict[str, Record]
     further: tuple[Record, ...]
     columns: dict[str, Float[ndarray, " n"]]
@@ -111,7 +113,7 @@ def gather(store: ResultStore, protocol: ResolvedProtocol) -> list[Evidence]:
 
 def _complete(protocol: ResolvedProtocol, members: tuple[Member, ...]) -> bool:
     return len(members) == len(protocol.training_seeds) and all(
-        member.settled(name) for member in members for name in protocol.column_names
+        member.settled(name) for member in members for name in member.wanted
     )
 
 
@@ -132,23 +134,33 @@ def _members(
 def _member(
     store: ResultStore, protocol: ResolvedProtocol, seed: int, records: list[Record]
 ) -> Member | None:
-    belonging = [r for r in records if r.column in protocol.columns and r.status == "done"]
+    newest = max(records, key=lambda record: record.provenance["created"])
+    columns = protocol.required(newest.entrant.get("adaptive", ()))
+    belonging = [
+        r for r in records if r.column in columns and r.status == "done" and may_rank(r.column)
+    ]
     if not belonging:
         return None
     checkpoint = max(belonging, key=lambda r: (r.provenance["created"], r.stem)).checkpoint
-    required, further = _sorted_out(protocol, [r for r in records if r.checkpoint == checkpoint])
-    done = {name: record for name, record in required.items() if record.status == "done"}
+    present = [record for record in records if record.checkpoint == checkpoint]
+    required, further = _sorted_out(columns, present)
+    done = {
+        name: record
+        for name, record in required.items()
+        if record.status == "done" and may_rank(record.column)
+    }
     judged = {name: verdicts(store, record) for name, record in done.items()}
-    columns = {name: survived for name, (_, survived) in judged.items()}
-    protocol_worst = _worst(columns.values())
+    survived = {name: verdict for name, (_, verdict) in judged.items()}
+    protocol_worst = _worst(survived.values())
     outside = np.isnan(protocol_worst)
     known = _worst([protocol_worst, *(verdicts(store, record)[1] for record in further)])
     known[outside] = np.nan
     return Member(
         seed=seed,
+        wanted=tuple(column["name"] for column in columns),
         required=required,
         further=further,
-        columns=columns,
+        columns=survived,
         clean=_worst(correct for correct, _ in judged.values()),
         known=known,
         reweighted=any(record.checkpoint != checkpoint for record in belonging),
@@ -156,7 +168,7 @@ def _member(
 
 
 def _sorted_out(
-    protocol: ResolvedProtocol, records: list[Record]
+    columns: tuple[dict[str, Any], ...], records: list[Record]
 ) -> tuple[dict[str, Record], tuple[Record, ...]]:
     """The one record of each required column, and the further ones that may lower the figure.
 
@@ -165,18 +177,13 @@ def _sorted_out(
     required, further = {}, []
     for record in sorted(records, key=lambda r: (r.status == "refused", r.run, r.stem)):
         name = record.column["name"]
-        if record.column in protocol.columns and name not in required:
+        if record.column in columns and name not in required:
             required[name] = record
-        elif record.status == "done" and _ranks(record.column):
+        elif record.status == "done" and may_rank(record.column):
             further.append(record)
-    in_order = {name: required[name] for name in protocol.column_names if name in required}
+    names = [column["name"] for column in columns]
+    in_order = {name: required[name] for name in names if name in required}
     return in_order, tuple(further)
-
-
-def _ranks(column: dict[str, Any]) -> bool:
-    """Only label attacks at the protocol's own radius, on the model as deployed, may count."""
-    goal, deployment = column.get("goal", "label"), column.get("deployment", "own")
-    return goal == "label" and deployment == "own" and str(column.get("eps_factor", 1)) == "1"
 
 
 def verdicts(store: ResultStore, record: Record) -> tuple[ndarray, ndarray]:

@@ -118,6 +118,13 @@ FLAGS = (
         "Read the accuracies at both budgets.",
     ),
     Flag(
+        "several-equilibria",
+        False,
+        "More than 5 % of attacked rows end in another equilibrium when their solve starts warm.",
+        "A gradient taken there climbs a branch that the deployed, cold solve never finds.",
+        "Read the through-solver column, and penalise the Jacobian more.",
+    ),
+    Flag(
         "input-rewritten",
         False,
         "The defence changes its input before the network sees it.",

@@ -107,7 +107,9 @@ def _standing(evidence: Evidence, protocol: ResolvedProtocol) -> Standing:
     defense, _, base = evidence.chain.partition("/")
     accuracies = {
         name: [float(np.nanmean(m.columns[name])) for m in members if name in m.columns]
-        for name in protocol.column_names
+        for name in dict.fromkeys(
+            [*protocol.ranking_names, *(n for m in members for n in m.columns)]
+        )
     }
     means = {name: float(np.mean(each)) for name, each in accuracies.items() if each}
     return Standing(

@@ -1,6 +1,7 @@
 """A protocol as the store keeps it: resolved, so that boards need no plug-in."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,27 @@ from robustdeq.spec import decode, encode
 SCHEMA = 1
 
 
+def may_rank(column: dict[str, Any]) -> bool:
+    """Only label attacks at the protocol's own radius, on the model as deployed, may count."""
+    goal, deployment = column.get("goal", "label"), column.get("deployment", "own")
+    return goal == "label" and deployment == "own" and str(column.get("eps_factor", 1)) == "1"
+
+
+def derived_column(template: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
+    """The template's stages on one view, named after both; all of them encoded specs."""
+    fields = [f"{key} {view[key]}" for key in view if key not in ("name", "version")]
+    return {
+        **template,
+        "name": " ".join([f"{template['name']}: {view['name']}", *fields]),
+        "stages": [{**stage, "surrogate": view} for stage in template["stages"]],
+    }
+
+
 @dataclass(frozen=True)
 class ResolvedProtocol:
     """The required columns on one data slice and threat, as encoded specs.
 
-    `note` is printed above every board.
+    `note` is printed above every board; `adaptive` is the template of derived columns, if any.
     """
 
     name: str
@@ -23,6 +40,7 @@ class ResolvedProtocol:
     training_seeds: tuple[int, ...]
     columns: tuple[dict[str, Any], ...]
     note: str = ""
+    adaptive: dict[str, Any] | None = None
 
     def __post_init__(self):
         for key in ("name", "digest", "n"):
@@ -36,9 +54,20 @@ class ResolvedProtocol:
         if not self.training_seeds:
             raise SpecError(f"protocol {self.name}: no training seeds; expected at least one")
 
+    def required(self, views: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], ...]:
+        """The columns of an entrant that has to be attacked through these views as well."""
+        if self.adaptive is None:
+            return self.columns
+        return (*self.columns, *(derived_column(self.adaptive, view) for view in views))
+
     @property
     def column_names(self) -> list[str]:
         return [column["name"] for column in self.columns]
+
+    @property
+    def ranking_names(self) -> list[str]:
+        """The columns whose verdicts make the figure."""
+        return [column["name"] for column in self.columns if may_rank(column)]
 
     def to_json(self) -> str:
         """JSON text that `from_json` inverts."""

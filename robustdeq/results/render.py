@@ -100,7 +100,7 @@ def _robust(standing: Standing) -> str:
 
 
 def _columns(board: Board) -> str:
-    names = board.protocol.column_names
+    names = board.protocol.ranking_names
     rows = [[s.entrant, *(_column(s, name) for name in names)] for s in board.standings]
     return table(["entrant", *names], rows, left=("entrant",))
 

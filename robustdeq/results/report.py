@@ -31,7 +31,7 @@ def report(store: ResultStore, protocol: str, entrants: Sequence[str]) -> str:
     by_name = {standing.entrant: standing for standing in standings_of(evidence, resolved)}
     standings = [by_name[entrant] for entrant in entrants]
     blocks = [f"# {', '.join(entrants)} on {protocol}", resolved.note, _comparisons(pairs)]
-    blocks += [_side_by_side(standings, resolved.column_names), _flags(standings)]
+    blocks += [_side_by_side(standings, resolved.ranking_names), _flags(standings)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

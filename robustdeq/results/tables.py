@@ -45,7 +45,20 @@ AUDIT = pa.schema(
     ]
 )
 
-SCHEMAS = MappingProxyType({"samples": SAMPLES, "images": IMAGES, "audit": AUDIT})
+# A state map: one row per attacked view (or "clean") and judged state, over the column's images.
+STATES = pa.schema(
+    [
+        pa.field("attacked", pa.string(), nullable=False),
+        pa.field("attack_seed", pa.int32(), nullable=False),
+        pa.field("judged", pa.int32()),  # step number of the state; null for the answer itself
+        pa.field("accuracy", pa.float64(), nullable=False),
+        pa.field("entropy", pa.float64(), nullable=False),  # nats, mean over the images
+        pa.field("residual", pa.float64(), nullable=False),  # relative, median over the images
+        pa.field("n", pa.int32(), nullable=False),
+    ]
+)
+
+SCHEMAS = MappingProxyType({"samples": SAMPLES, "images": IMAGES, "audit": AUDIT, "states": STATES})
 _OPTIONAL = frozenset({"states_correct"})
 
 

@@ -1,11 +1,12 @@
 """Entrants in a results folder: trained once, loaded strictly, with what was learnt beside them."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import DefendedModel, Task
@@ -19,13 +20,20 @@ from robustdeq.spec import encode
 from robustdeq.training.central import build, train
 from robustdeq.training.checkpoint import load_checkpoint, save_checkpoint
 
+_PROBED = 32  # held-out images whose answers are drawn twice
+
 
 @dataclass(frozen=True)
 class Trained:
-    """What the store knows of a trained entrant."""
+    """What the store knows of a trained entrant.
+
+    Attributes:
+        randomised: whether its answers were seen to depend on its noise.
+    """
 
     checkpoint: str
     calibration: dict[str, Any]
+    randomised: bool = False
 
 
 def find_trained(store: ResultStore, entrant: Entrant) -> Trained | None:
@@ -39,7 +47,8 @@ def find_trained(store: ResultStore, entrant: Entrant) -> Trained | None:
         return None
     try:
         facts = json.loads(read_text(path))
-        return Trained(facts["checkpoint"], facts["calibration"])
+        randomised = facts.get("randomised", False)
+        return Trained(facts["checkpoint"], facts["calibration"], randomised)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it to train again") from None
 
@@ -121,6 +130,7 @@ def _enter(
     rows = torch.arange(len(images), device=device)
     target = DefendedModel(entrant.defense, model, {})
     calibration = entrant.defense.calibrate(target, images, labels, noise.at(rows))
+    randomised = _randomised(replace(target, calibration=calibration), images[:_PROBED])
     facts = {
         "chain": entrant.chain,
         "entrant": encode(entrant),
@@ -128,8 +138,18 @@ def _enter(
         "parameters": sum(p.numel() for p in model.parameters()),
         "checkpoint": checkpoint,
         "calibration": calibration,
+        "randomised": randomised,
         "log": log,
     }
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     write(store.entrants / entrant.id / "entrant.json", text.encode())
-    return Trained(checkpoint, calibration)
+    return Trained(checkpoint, calibration, randomised)
+
+
+def _randomised(target: DefendedModel, images: Tensor) -> bool:
+    """Whether answers depend on the draws that the defence is handed."""
+    rows = torch.arange(len(images), device=images.device)
+    first, second = (
+        target.predict(images, rows, NoiseStream(0).child("probe", draw)).logits for draw in (0, 1)
+    )
+    return not torch.equal(first, second)

@@ -171,7 +171,7 @@ class TestRefusal:
         explicit = untrained(Explicit(channels=8, blocks=1))
         record, tables = run(explicit, Stage(PGD(), ThroughSolverView()))
         assert record.status == "refused"
-        assert record.reason == "explicit has no equilibrium, so no solver to differentiate"
+        assert record.reason == "explicit shows no equilibrium, so it has no states to attack"
         assert (record.n, record.clean, record.robust, tables) == (0, None, None, {})
         assert record.deployment["solver"] is None
         store = ResultStore(tmp_path)

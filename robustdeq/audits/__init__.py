@@ -1,0 +1,1 @@
+"""Audits: what may be wrong with a robustness figure, one test per file."""

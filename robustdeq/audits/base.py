@@ -1,0 +1,73 @@
+"""The contract of an audit."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.evaluation.judge import Judge
+from robustdeq.noise import NoiseStream
+from robustdeq.registry import Plugin
+from robustdeq.threats.base import ThreatModel
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is audited: a defended model, and labelled images that nothing was fitted to.
+
+    Attributes:
+        target: what is attacked.
+        judge: decides, on a copy of the target of its own.
+        rows: the positions of the images in their slice.
+        seed: of every random draw; an audit is repeated under another one before it is believed.
+    """
+
+    target: DefendedModel
+    judge: Judge
+    x: Float[Tensor, "n *image"]
+    y: Int[Tensor, " n"]
+    rows: Int[Tensor, " n"]
+    threat: ThreatModel
+    seed: int = 0
+
+    @property
+    def noise(self) -> NoiseStream:
+        """The stream that attacks and draws of this case are keyed by."""
+        return NoiseStream(self.seed).child("audit")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure, and whether it raises a flag.
+
+    Attributes:
+        flag: from the closed list in `robustdeq.results.flags`.
+        value, limit: the figure (an effect size), and where it starts to count.
+        raised: whether it counts. Where `p` is given, chance has to be ruled out as well.
+        detail: the figure in words, with its unit and how many images it is of.
+        p: the p value of a statistical test; None where the figure is no estimate.
+    """
+
+    flag: str
+    value: float
+    limit: float
+    raised: bool
+    detail: str
+    p: float | None = None
+
+
+class Audit(Plugin, ABC):
+    """A test of how far a robustness figure can be believed."""
+
+    kind: ClassVar[str] = "audits"
+
+    def applies(self, target: DefendedModel) -> str | None:
+        """None, or the reason why this test says nothing about the target."""
+        return None
+
+    @abstractmethod
+    def examine(self, case: Case) -> list[Measure]:
+        """The figures; an empty list says that there was nothing to measure."""

@@ -1,0 +1,45 @@
+"""Columns that the harness derives from what a defence does at inference.
+
+A defence that acts at inference is to be attacked through that, and around it, whatever its author
+thinks of; so the views follow from the hooks that its chain overrides, and cannot be left out.
+"""
+
+from fractions import Fraction
+
+from robustdeq.defenses.base import Defense, overrides
+from robustdeq.evaluation.protocol import Column
+from robustdeq.registry import find
+from robustdeq.results.protocol import derived_column
+from robustdeq.spec import decode, encode
+from robustdeq.surrogates.base import Surrogate
+from robustdeq.surrogates.expectation import Expectation
+from robustdeq.surrogates.straight_through import StraightThrough
+from robustdeq.surrogates.through_defence import ThroughDefence
+from robustdeq.surrogates.undefended import Undefended
+
+_TAUS = (Fraction(1, 100), Fraction(1))  # in the unit of the inner gradient: near its zero, and all
+
+
+def derived_views(defense: Defense, randomised: bool) -> tuple[Surrogate, ...]:
+    """The views that a chain has to be attacked through, beside those that every model is.
+
+    `transform` or `infer`: straight through it, through its inner updates at two slopes of their
+    sign, and the same weights without it. Answers that depend on the noise: the expectation over
+    it. And whatever the chain itself names in `adaptive`.
+    """
+    views: list[Surrogate] = []
+    if overrides(defense, "transform") or overrides(defense, "infer"):
+        views += [StraightThrough(), *(ThroughDefence(tau=tau) for tau in _TAUS), Undefended()]
+    if randomised:
+        views.append(Expectation())
+    return (*views, *(find("surrogates", name)() for name in defense.adaptive))
+
+
+def derived_columns(
+    template: Column | None, defense: Defense, randomised: bool
+) -> tuple[Column, ...]:
+    """The template's stages on every derived view; none without a template."""
+    if template is None:
+        return ()
+    views = derived_views(defense, randomised)
+    return tuple(decode(Column, derived_column(encode(template), encode(v))) for v in views)

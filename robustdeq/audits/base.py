@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel
@@ -23,6 +23,8 @@ class Case:
         judge: decides, on a copy of the target of its own.
         rows: the positions of the images in their slice.
         seed: of every random draw; an audit is repeated under another one before it is believed.
+        randomised: whether the target's answers depend on its noise.
+        standing: which images withstood the white-box union, where it has been run already.
     """
 
     target: DefendedModel
@@ -32,6 +34,8 @@ class Case:
     rows: Int[Tensor, " n"]
     threat: ThreatModel
     seed: int = 0
+    randomised: bool = False
+    standing: Bool[Tensor, " n"] | None = None
 
     @property
     def noise(self) -> NoiseStream:

@@ -7,10 +7,10 @@ import traceback
 from collections.abc import Sequence
 
 from robustdeq import __version__
-from robustdeq.cli import board, check, listing, report, run, train
+from robustdeq.cli import audit, board, check, listing, report, run, train
 from robustdeq.errors import RobustDEQError
 
-_COMMANDS = (run, train, board, report, check, listing)
+_COMMANDS = (run, train, board, report, audit, check, listing)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,13 +7,13 @@ from robustdeq.cli.options import add_plugin
 from robustdeq.errors import UnknownName
 from robustdeq.registry import CONTRACTS
 
-KINDS = (*sorted(CONTRACTS), "protocols")
+KINDS = (*sorted(CONTRACTS), "flags", "protocols")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "list", help="list the plug-ins of a kind, or the protocols",
+        "list", help="list the plug-ins of a kind, the protocols, or the flags",
         description=f"List what is registered. Kinds: {', '.join(KINDS)}.",
     )  # fmt: skip
     parser.add_argument("kind", metavar="KIND", help="defenses, attacks, protocols, ...")
@@ -27,8 +27,12 @@ def _list(options: Namespace) -> int:
     from robustdeq import registry
     from robustdeq.cli.options import own_defenses
     from robustdeq.evaluation.protocol import load_protocol, shipped
+    from robustdeq.results.flags import FLAGS
 
     own_defenses(options.plugin)
+    if options.kind == "flags":
+        print("\n".join(str(flag) for flag in FLAGS))
+        return 0
     if options.kind == "protocols":
         entries = {name: load_protocol(name).note for name in shipped()}
     else:

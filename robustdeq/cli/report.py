@@ -1,4 +1,4 @@
-"""`robustdeq report`: a paired comparison of entrants."""
+"""`robustdeq report`: a paired comparison of entrants, or a look at one goal."""
 
 import argparse
 import sys
@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from robustdeq.cli.options import add_results, protocol_of
+from robustdeq.errors import SpecError
 from robustdeq.results.files import write
 from robustdeq.results.store import ResultStore
 
@@ -15,9 +16,11 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "report", help="compare entrants pair by pair, in Markdown",
         description="Compare entrants on the images judged for both: difference, interval, "
-        "p-value and a verdict in words, computed from the stored records.",
+        "p-value and a verdict in words, computed from the stored records. With --of, tell of all "
+        "entrants what an attack on the solver's cost, or on each state, has found.",
     )  # fmt: skip
-    parser.add_argument("entrants", nargs="+", metavar="ENTRANT", help="as the board names them")
+    parser.add_argument("entrants", nargs="*", metavar="ENTRANT", help="as the board names them")
+    parser.add_argument("--of", choices=("slow-down", "state-map"), help="instead of a comparison")
     parser.add_argument("--protocol", metavar="PROTOCOL", help="default: the only one there")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file instead")
     add_results(parser)
@@ -26,9 +29,18 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _report(options: Namespace) -> int:
     from robustdeq.results import report
+    from robustdeq.results.goals import slow_down, state_map
 
     store = ResultStore(options.results)
-    text = report(store, protocol_of(store, options.protocol), options.entrants)
+    protocol = protocol_of(store, options.protocol)
+    if options.of:
+        if options.entrants:
+            raise SpecError(
+                f"--of {options.of} tells of all entrants; leave out {' '.join(options.entrants)}"
+            )
+        text = {"slow-down": slow_down, "state-map": state_map}[options.of](store, protocol)
+    else:
+        text = report(store, protocol, options.entrants)
     if options.out:
         write(options.out, text.encode())
     else:

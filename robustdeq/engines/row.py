@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from robustdeq.audits.trial import audit
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
 from robustdeq.engines.outcome import Outcome, bar_line, failed, say
@@ -112,7 +113,8 @@ class Row:
             bar.update(done - bar.n)
 
         with bar:
-            record, tables = evaluate(trial, bench, data.test, advance)
+            run = audit if trial.column.goal == "audit" else evaluate
+            record, tables = run(trial, bench, data.test, advance)
         store.append(record, tables)
         verdict = f"refused: {record.reason}"
         if record.robust is not None:

@@ -14,6 +14,7 @@ from robustdeq.surrogates.base import Surrogate
 
 PREFLIGHT = 64  # images
 ROUNDING = 1e-5  # logit change between two equal questions, relative to the logits' spread
+NEARBY = 0.02  # of the way to mid-grey
 COUPLING = 1e-3  # the same between two batches
 CONVERGED = 0.97  # share of rows a model has to solve to its own tolerance
 DEAD = 0.01  # share of rows that may have no gradient
@@ -28,8 +29,12 @@ class Finding:
     detail: str
 
 
-def preflight(judge: Judge, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]:
-    """Is the prediction a function of its own image? Asked on the first clean images."""
+def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]:
+    """Is the prediction a function of its own image? Asked on the first clean images.
+
+    Args:
+        fresh: on a copy of the model that has been asked nothing yet.
+    """
     x, y, rows = x[:PREFLIGHT], y[:PREFLIGHT], rows[:PREFLIGHT]
     verdict = judge(x, y, rows)
     first = judge.repeat(x, rows)
@@ -41,6 +46,12 @@ def preflight(judge: Judge, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]
         findings.append(Finding("nondeterministic", _change(first, second)))
     elif _moved(first, third) > ROUNDING:
         findings.append(Finding("stateful", _change(first, third)))
+    else:
+        # An answer may also be remembered for what comes near its question.
+        near = x.lerp(x.new_tensor(0.5), NEARBY)
+        unasked, asked = fresh.repeat(near, rows), judge.repeat(near, rows)
+        if _moved(unasked, asked) > ROUNDING:
+            findings.append(Finding("stateful", f"near known images {_change(unasked, asked)}"))
     if _moved(third, judge.redraw(x, rows)) > ROUNDING:
         findings.append(Finding("randomised", "judged on one draw, keyed by image"))
     if findings:

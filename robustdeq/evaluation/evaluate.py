@@ -96,7 +96,8 @@ class _Outcome:
         self._rows = torch.arange(n, device=bench.device)
         self._judge = Judge(self._roles.judged, bench.batch_size)
         self._clean = self._judge(self._x, self._y, self._rows)
-        self._findings = preflight(self._judge, self._x, self._y, self._rows)
+        fresh = Judge(roles(trial.column.deployment, bench.load(), bench.load()).judged, 128)
+        self._findings = preflight(self._judge, fresh, self._x, self._y, self._rows)
         self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
         self._adversarial: dict[int, Verdict] = {}

@@ -38,6 +38,7 @@ class Column:
         goal: "label" is to be misread. "cost" is to keep the solver busy: no image leaves the
             attack early, and the candidate of most evaluations is kept. "map" runs every stage on
             every image for its whole budget and judges what each found at every state on the way.
+            "audit" runs every audit instead of stages, of which it has none.
         deployment: "own", or which side of the trial is given four times the solver's budget at a
             hundredth of its tolerance: "judged-longer" or "crafted-longer".
 
@@ -49,7 +50,7 @@ class Column:
     seeds: tuple[int, ...]
     images: int | None = None
     sources: tuple[Entrant, ...] = ()
-    goal: Literal["label", "cost", "map"] = "label"
+    goal: Literal["label", "cost", "map", "audit"] = "label"
     deployment: Literal["own", "judged-longer", "crafted-longer"] = "own"
 
     def __post_init__(self):
@@ -59,10 +60,14 @@ class Column:
                 f"column {self.name!r} climbs source {needed - 1} of {len(self.sources)}; list the "
                 f"networks to transfer from in its `sources`"
             )
-        if not self.stages or not self.seeds or len(set(self.seeds)) < len(self.seeds):
+        if bool(self.stages) == (self.goal == "audit"):
             raise SpecError(
-                f"column {self.name!r} has {len(self.stages)} stages and seeds {self.seeds}; "
-                f"expected at least one stage and at least one seed, no seed twice"
+                f"column {self.name!r} has {len(self.stages)} stages; expected at least one, and "
+                f"none where the goal is an audit"
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise SpecError(
+                f"column {self.name!r} has seeds {self.seeds}; expected at least one, none twice"
             )
         if self.images is not None and self.images < 1:
             raise SpecError(f"column {self.name!r}: images {self.images}; expected at least 1")

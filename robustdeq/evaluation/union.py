@@ -1,18 +1,22 @@
 """The union: every view of a target that applies, attacked in turn, worst case per image."""
 
+from fractions import Fraction
+
 from torch import Tensor
 
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.pgd import PGD
+from robustdeq.attacks.rays import RayS
 from robustdeq.attacks.square import Square
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.adaptive import derived_views
+from robustdeq.evaluation.checks import gradient_findings
 from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Column, Stage
+from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
-from robustdeq.surrogates.defended import Defended
 from robustdeq.surrogates.differences import Differences
 from robustdeq.surrogates.intermediate import Intermediate
 from robustdeq.surrogates.simultaneous import Simultaneous
@@ -47,11 +51,32 @@ def white_box(target: DefendedModel, randomised: bool = False) -> tuple[Stage, .
 
 
 def black_box() -> tuple[Stage, ...]:
-    """Attacks that read answers alone: a search, and gradients made of differences."""
+    """Attacks that read answers alone: a search, gradients made of differences, labels only.
+
+    Differences are taken twice, finely and over a sixteenth of the pixel range, which is seen
+    through an input that is rounded.
+    """
+    steps = (Fraction(1, 128), Fraction(1, 16))
     return (
-        Stage(Square(queries=2000), Defended()),
-        Stage(PGD(steps=20, objective=Margin()), Differences()),
+        Stage(Square(queries=2000)),
+        *(Stage(PGD(steps=20, objective=Margin()), Differences(step=step)) for step in steps),
+        Stage(RayS(queries=2000)),
     )
+
+
+def runnable(
+    stages: tuple[Stage, ...], target: DefendedModel, x: Tensor, y: Tensor, rows: Tensor
+) -> tuple[Stage, ...]:
+    """Those stages whose gradient attacks find a gradient at the input, asked on one image."""
+    return tuple(stage for stage in stages if _reaches(stage, target, x[:1], y[:1], rows[:1]))
+
+
+def _reaches(stage: Stage, target: DefendedModel, x: Tensor, y: Tensor, rows: Tensor) -> bool:
+    if isinstance(stage.attack, Square | RayS) or not len(x):
+        return True
+    surface = stage.surrogate.bind(target, NoiseStream(0).child("preflight"))
+    found = gradient_findings(surface, x, y, rows)
+    return all(finding.name != "missing-gradient" for finding in found)
 
 
 def strongest(
@@ -66,8 +91,10 @@ def strongest(
 ) -> Crafted:
     """The most damaging candidate of each image (n, *image) over the stages, and who still stands.
 
-    An image that the judge already gets wrong does not stand and is not attacked.
+    An image that the judge already gets wrong does not stand and is not attacked; a stage without a
+    gradient to follow is left out.
     """
     rows = y.new_tensor(range(len(y)))
+    stages = runnable(stages, target, x, y, rows)
     craft = Crafter(target, judge, threat, batch_size, lambda done, total: None)
     return craft(Column("union", stages, (seed,)), seed, x, y, judge(x, y, rows).right)

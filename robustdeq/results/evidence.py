@@ -32,6 +32,7 @@ class Member:
     wanted: tuple[str, ...]
     required: dict[str, Record]
     further: tuple[Record, ...]
+    audits: tuple[Record, ...]
     columns: dict[str, Float[ndarray, " n"]]
     clean: Float[ndarray, " n"]
     known: Float[ndarray, " n"]
@@ -47,7 +48,7 @@ class Member:
 
     @property
     def records(self) -> list[Record]:
-        return [*self.required.values(), *self.further]
+        return [*self.required.values(), *self.further, *self.audits]
 
     def settled(self, column: str) -> bool:
         """Whether nothing is missing: judged, or refused by a network without an equilibrium."""
@@ -160,6 +161,7 @@ def _member(
         wanted=tuple(column["name"] for column in columns),
         required=required,
         further=further,
+        audits=tuple(r for r in present if r.column.get("goal") == "audit"),
         columns=survived,
         clean=_worst(correct for correct, _ in judged.values()),
         known=known,

@@ -45,10 +45,12 @@ class ResultStore:
 
         Raises:
             StoreError: a record of this stem exists, or the folder cannot be written.
-            ContractViolation: a table does not fit its schema, or a done record has no samples.
+            ContractViolation: a table does not fit its schema, or a done record has no samples (no
+                audit, if an audit was its goal).
         """
-        if record.status == "done" and "samples" not in tables:
-            raise ContractViolation(f"record {record.stem} is done but has no table 'samples'")
+        needed = "audit" if record.column.get("goal") == "audit" else "samples"
+        if record.status == "done" and needed not in tables:
+            raise ContractViolation(f"record {record.stem} is done but has no table {needed!r}")
         files = {name: _parquet(conform(name, table)) for name, table in tables.items()}
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         path = self._record_path(record.stem)

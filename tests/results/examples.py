@@ -100,6 +100,8 @@ def add(
     flags: tuple[str, ...] = (),
     deployment: dict[str, Any] = DEQ,
     settings: dict[str, Any] | None = None,
+    adaptive: tuple[dict[str, Any], ...] = (),
+    extra: dict[str, pa.Table] | None = None,
 ) -> Record:
     """Append the record of an entrant whose verdicts (n,) or (attack seeds, n) are given.
 
@@ -109,6 +111,8 @@ def add(
     spec_of_column = column(name, tuple(seeds) or (0,), **(settings or {}))
     recipe = {"name": "central", **(recipe or {})}
     entrant = {"chain": chain, "defense": spec(chain), "recipe": recipe, "seed": seed}
+    if adaptive:
+        entrant["adaptive"] = list(adaptive)
     figures: dict[str, Any] = {"n": 0, "clean": None, "robust": None, "seeds": {}}
     tables = {}
     if verdicts is not None:
@@ -137,7 +141,7 @@ def add(
         provenance={"created": created},
         **figures,
     )
-    store.append(record, tables)
+    store.append(record, tables | (extra or {}))
     return record
 
 

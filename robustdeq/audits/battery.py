@@ -1,0 +1,143 @@
+"""All audits of one target, twice where one raises a flag, and the verdict."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from robustdeq.audits.base import Audit, Case, Measure
+from robustdeq.audits.chance import CHANCE
+from robustdeq.audits.outsiders import survivors
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.evaluation.checks import Finding, gradient_findings, postflight, preflight
+from robustdeq.evaluation.judge import Judge
+from robustdeq.registry import find, names
+from robustdeq.results.statistics import holm
+from robustdeq.surrogates.defended import Defended
+from robustdeq.threats.base import ThreatModel
+
+Outcome = Literal["raised", "unstable", "passed", "not applicable", "nothing to measure"]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of the report; a check without a figure has none, and no limit."""
+
+    audit: str
+    flag: str
+    outcome: Outcome
+    detail: str
+    value: float | None = None
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a battery found on n images.
+
+    Attributes:
+        robust: accuracy under the white-box union, seed 0.
+    """
+
+    n: int
+    clean: float
+    robust: float
+    lines: tuple[Line, ...]
+
+    @property
+    def flags(self) -> list[str]:
+        """The raised ones, each of them once."""
+        return list(dict.fromkeys(line.flag for line in self.lines if line.outcome == "raised"))
+
+
+def examine(
+    load: Callable[[], DefendedModel],
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    progress: Callable[[str], None] = lambda audit: None,
+    audits: Sequence[str] | None = None,
+) -> Report:
+    """Run every audit on images x (n, *image) of labels y.
+
+    An audit that raises a flag is repeated under another seed, and what then does not appear again
+    is "unstable", not raised. Statistical flags are Holm-adjusted over the battery, at family-wise
+    0.01.
+
+    Args:
+        load: the target, built and loaded afresh; the attacked and the judged copy are two.
+        audits: names; by default all there are.
+
+    Raises:
+        UnknownName: an audit that nobody wrote.
+    """
+    chosen = [find("audits", name)() for name in (names("audits") if audits is None else audits)]
+    rows = torch.arange(len(y), device=y.device)
+    case = Case(load(), Judge(load(), 128), x, y, rows, threat)
+    progress("checks")
+    clean = case.judge(x, y, rows)
+    findings = preflight(case.judge, Judge(load(), 128), x, y, rows)
+    findings += gradient_findings(Defended().bind(case.target, case.noise), x, y, rows)
+    progress("union")
+    case = replace(case, randomised=any(f.name == "randomised" for f in findings))
+    case = replace(case, standing=survivors(case))
+    findings += postflight(case.target, clean, clean, clean.right)
+    lines = [_checked(finding) for finding in findings]
+    found = []
+    for audit in chosen:
+        progress(audit.plugin_name())
+        found.append(_once(audit, case))
+    lines += [line for lines in _settled(found, case, progress) for line in lines]
+    assert case.standing is not None
+    n = max(len(y), 1)
+    return Report(len(y), int(clean.right.sum()) / n, int(case.standing.sum()) / n, tuple(lines))
+
+
+def _checked(finding: Finding) -> Line:
+    return Line("checks", finding.name, "raised", finding.detail)
+
+
+def _once(audit: Audit, case: Case) -> tuple[Audit, str | None, list[Measure]]:
+    reason = audit.applies(case.target)
+    return audit, reason, [] if reason else audit.examine(case)
+
+
+def _settled(
+    found: list[tuple[Audit, str | None, list[Measure]]],
+    case: Case,
+    progress: Callable[[str], None],
+) -> Iterator[list[Line]]:
+    """The lines of each audit, once what it raised has been asked again."""
+    adjusted = iter(holm([m.p for _, _, measures in found for m in measures if m.p is not None]))
+    for audit, reason, measures in found:
+        name = audit.plugin_name()
+        levels = [0.0 if m.p is None else next(adjusted) for m in measures]
+        raised = [m.raised and p <= CHANCE for m, p in zip(measures, levels, strict=True)]
+        if reason is not None:
+            yield [Line(name, "", "not applicable", reason)]
+            continue
+        if not measures:
+            yield [Line(name, "", "nothing to measure", "no image to measure it on")]
+            continue
+        again: list[Measure] = []
+        if any(raised):
+            progress(f"{name}, another seed")
+            again = audit.examine(replace(case, seed=case.seed + 1, standing=None))
+        repeated = {m.flag for m in again if m.raised}
+        yield [
+            Line(name, m.flag, _outcome(up, m.flag in repeated), m.detail, _plain(m.value), m.limit)
+            for m, up in zip(measures, raised, strict=True)
+        ]
+
+
+def _outcome(raised: bool, repeated: bool) -> Outcome:
+    if not raised:
+        return "passed"
+    return "raised" if repeated else "unstable"
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,110 @@
+"""The white-box union, and the test of what somebody else breaks that it does not."""
+
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from robustdeq.audits.base import Case, Measure
+from robustdeq.audits.chance import CHANCE, exceeds
+from robustdeq.evaluation.checks import gradient_findings
+from robustdeq.evaluation.crafting import Crafter
+from robustdeq.evaluation.protocol import Column, Stage
+from robustdeq.evaluation.union import runnable, white_box
+from robustdeq.surrogates.defended import Defended
+
+POINT = 0.01  # the smallest difference of two accuracies that counts
+_BATCH = 128
+
+
+def cut(case: Case, index: Int[Tensor, " m"]) -> Case:
+    """The same case on some of its images."""
+    standing = None if case.standing is None else case.standing[index]
+    x, y, rows = case.x[index], case.y[index], case.rows[index]
+    return replace(case, x=x, y=y, rows=rows, standing=standing)
+
+
+def first(case: Case, count: int) -> Case:
+    """The same case on its first `count` images."""
+    return cut(case, torch.arange(min(count, len(case.y)), device=case.y.device))
+
+
+def reaches(case: Case) -> bool:
+    """Whether any gradient reaches the input of the default surface."""
+    surface, one = Defended().bind(case.target, case.noise), first(case, 1)
+    found = gradient_findings(surface, one.x, one.y, one.rows)
+    return all(finding.name != "missing-gradient" for finding in found)
+
+
+def usable(case: Case, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
+    """The gradient attacks that can be run: those for which a gradient reaches the input."""
+    return runnable(stages, case.target, case.x, case.y, case.rows)
+
+
+def union(case: Case) -> tuple[Stage, ...]:
+    """The white-box union, as far as it can be run."""
+    return usable(case, white_box(case.target, case.randomised))
+
+
+def withstanding(
+    case: Case,
+    stages: tuple[Stage, ...],
+    standing: Bool[Tensor, " n"] | None = None,
+    rerun: int = 0,
+) -> Bool[Tensor, " n"]:
+    """Which images stand after these stages too.
+
+    Args:
+        standing: the images to attack; by default those that the judge gets right.
+        rerun: 0, or the number of a repetition, which has draws of its own.
+    """
+    if standing is None:
+        standing = case.judge(case.x, case.y, case.rows).right
+    if not stages:
+        return standing
+    seed = case.noise.child("union", rerun).seed
+    craft = Crafter(case.target, case.judge, case.threat, _BATCH, lambda done, total: None)
+    return craft(Column("union", stages, (seed,)), seed, case.x, case.y, standing).standing
+
+
+def survivors(case: Case) -> Bool[Tensor, " n"]:
+    """Which images withstand the white-box union; attacked only where that is not known yet."""
+    return withstanding(case, union(case)) if case.standing is None else case.standing
+
+
+def beats(only_outsider: int, only_rerun: int, n: int) -> tuple[float, float]:
+    """How many more of n images an outsider adds to a union than a rerun of it, and the p of that.
+
+    The counts are discordant pairs: images that one of the two breaks and the other does not. The
+    p is the one-sided exact one (McNemar, 1947, Psychometrika 12:153). An attack of another seed
+    always breaks some more images; only against that does an addition say anything.
+    """
+    p = exceeds(only_outsider, only_outsider + only_rerun, 0.5)
+    return (only_outsider - only_rerun) / n, p
+
+
+def against_rerun(
+    case: Case, flag: str, outsider: str, standing: Tensor, broken: Bool[Tensor, " n"]
+) -> Measure:
+    """Whether an outsider that broke images which withstood the white-box union is a warning.
+
+    The union is attacked with another seed only where there is something to hold it against.
+
+    Args:
+        outsider: its name, for the detail.
+        standing: which images withstood the union.
+        broken: which of these the outsider broke.
+    """
+    n, stood = len(case.y), int(standing.sum())
+    if not bool(broken.any()):
+        detail = f"{outsider} broke none of the {stood} of {n} images that withstood the union"
+        return Measure(flag, 0.0, POINT, False, detail, 1.0)
+    stages = union(case)
+    again = standing & ~withstanding(case, stages, standing, rerun=1)
+    difference, p = beats(int((broken & ~again).sum()), int((again & ~broken).sum()), n)
+    detail = (
+        f"{outsider} broke {int(broken.sum())} of the {stood} of {n} images that withstood the "
+        f"union, another seed of the union {int(again.sum())}"
+    )
+    return Measure(flag, difference, POINT, difference >= POINT and p <= CHANCE, detail, p)

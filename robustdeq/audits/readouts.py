@@ -1,0 +1,104 @@
+"""A defended model as features and a binary read-out of them that a test may choose."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from robustdeq.defenses.base import Card, DefendedModel, Stage, Wrapper, overrides
+from robustdeq.models.base import Prediction
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.noise import NoiseStream, RowNoise
+
+
+class Features(ABC):
+    """What a defended model computes of an image, up to a linear read-out."""
+
+    @abstractmethod
+    def of(
+        self, x: Float[Tensor, "batch *image"], rows: Int[Tensor, " batch"], noise: NoiseStream
+    ) -> Float[Tensor, "batch dim"]:
+        """The deployed features, without a graph."""
+
+    @abstractmethod
+    def read(self, weight: Float[Tensor, " dim"], bias: float) -> DefendedModel:
+        """The same defended path with logits (0, features @ weight + bias): two classes."""
+
+
+@dataclass(frozen=True)
+class States(Features):
+    """The equilibrium z* of a network whose defence answers by one solve."""
+
+    target: DefendedModel
+    model: DEQClassifier
+
+    @torch.no_grad()
+    def of(self, x: Tensor, rows: Tensor, noise: NoiseStream) -> Tensor:
+        prepared = self.target.defense.transform(self.target, x, noise.at(rows))
+        return self.model.solve(prepared).z
+
+    def read(self, weight: Tensor, bias: float) -> DefendedModel:
+        head = nn.Sequential(nn.Flatten(), _BinaryHead(weight, bias))
+        own = self.model
+        model = DEQClassifier(own.inject, own.cell, head, own.state, own.solver, own.adjoint)
+        return replace(self.target, classifier=model)
+
+
+@dataclass(frozen=True)
+class Logits(Features):
+    """The logits of any other target: of a network without an equilibrium, or an own `infer`."""
+
+    target: DefendedModel
+
+    def of(self, x: Tensor, rows: Tensor, noise: NoiseStream) -> Tensor:
+        return self.target.predict(x, rows, noise).logits
+
+    def read(self, weight: Tensor, bias: float) -> DefendedModel:
+        binary = Binary(self.target.defense, self.target, _BinaryHead(weight, bias))
+        return replace(self.target, defense=binary)
+
+
+def features(target: DefendedModel) -> Features:
+    """The equilibrium where there is one, else the logits."""
+    own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
+    if isinstance(target.classifier, DEQClassifier) and not own_path:
+        return States(target, target.classifier)
+    return Logits(target)
+
+
+class _BinaryHead(nn.Module):
+    """(B, D) -> (0, features @ weight + bias)."""
+
+    weight: Tensor
+
+    def __init__(self, weight: Tensor, bias: float):
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.bias = bias
+
+    def forward(self, features: Tensor) -> Tensor:
+        score = features @ self.weight + self.bias
+        return torch.stack([torch.zeros_like(score), score], dim=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Binary(Wrapper):
+    """A target's own inference, its logits read by another head.
+
+    The target is asked whole, not as a `base`, so that its hooks find each other and not this one.
+    """
+
+    card: ClassVar[Card] = Card("Binary read-out of the logits", "a test, no defence")
+    stage: ClassVar[Stage] = "inference"
+    target: DefendedModel
+    head: nn.Module
+
+    def infer(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Prediction:
+        answer = self.target.defense.infer(self.target, x, noise)
+        return replace(answer, logits=self.head(answer.logits), state_logits=None)
+
+    def relaxed(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+        return self.head(self.target.defense.relaxed(self.target, x, noise))

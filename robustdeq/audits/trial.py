@@ -1,0 +1,79 @@
+"""An audit as a trial: from a loaded entrant to its record."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pyarrow as pa
+
+from robustdeq.audits.battery import Report, examine
+from robustdeq.data.base import Split
+from robustdeq.evaluation.bench import Bench, Guard, identity, provenance
+from robustdeq.evaluation.trial import Trial
+from robustdeq.registry import names
+from robustdeq.results.record import Record
+from robustdeq.results.tables import AUDIT
+
+
+def audit(
+    trial: Trial,
+    bench: Bench,
+    split: Split,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Record, dict[str, pa.Table]]:
+    """Run the battery on the column's images; nothing is written.
+
+    The record's `robust` is the accuracy under the white-box union, its table `audit` has a line
+    for every figure.
+
+    Args:
+        progress: called with the audits begun so far, and all there are.
+
+    Raises:
+        ContractViolation: an audit changed the model's mode or the global random state.
+    """
+    started, target = time.monotonic(), bench.load()
+    guard, begun = Guard(target), []
+
+    def begin(name: str) -> None:
+        begun.append(name)
+        progress(min(len(begun), total), total)
+
+    total = len(names("audits")) + 2
+    n = min(trial.column.images or len(split), len(split))
+    x, y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
+    report = examine(bench.load, x, y, trial.threat, begin)
+    guard.check()
+    deployment = asdict(target.classifier.deployment())
+    record = Record(
+        **identity(trial, bench),
+        status="done",
+        reason=None,
+        n=n,
+        clean=report.clean,
+        robust=report.robust,
+        seeds={str(trial.column.seeds[0]): report.robust},
+        flags=tuple(
+            {"name": line.flag, "detail": line.detail}
+            for line in report.lines
+            if line.outcome == "raised"
+        ),
+        cost={},
+        deployment={**deployment, "converged_clean": None, "converged_adversarial": None},
+        provenance=provenance(bench, started),
+    )
+    return record, {"audit": _table(report)}
+
+
+def _table(report: Report) -> pa.Table:
+    rows = [
+        {
+            "check": f"{line.audit}: {line.flag}" if line.flag else line.audit,
+            "index": None,
+            "value": line.value,
+            "detail": f"{line.outcome}; {line.detail}"
+            + (f"; limit {line.limit:.3g}" if line.limit is not None else ""),
+        }
+        for line in report.lines
+    ]
+    return pa.Table.from_pylist(rows, schema=AUDIT)

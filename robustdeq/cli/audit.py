@@ -1,0 +1,76 @@
+"""`robustdeq audit`: can an entrant's figure be believed?"""
+
+import argparse
+from argparse import Namespace
+
+from robustdeq.cli.options import (
+    DEFAULT_PROTOCOL,
+    add_compute,
+    add_results,
+    chosen_entrants,
+    own_defenses,
+    refuse_failures,
+)
+from robustdeq.results.store import ResultStore
+
+_ABOUT = """\
+Run every audit on an entrant and say whether its figure can be believed.
+
+Checked are the answer (does it depend on its image alone?), the gradient (is it that of the judged
+logits?), and the attack (does it find what is known to be there, does noise or a search without
+gradients beat it, does more of it help, does everything fall in a large enough ball?). What raises
+a flag is asked again under another seed. An entrant that is not trained yet is trained first.
+
+The verdict is one of: trustworthy; suspicious, with the blocking flags; not evaluable, where the
+answer is no function of the image. The record is stored, and boards show its flags.
+"""
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "audit", help="say whether an entrant's robustness can be believed",
+        description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("entrant", nargs="?", metavar="ENTRANT", help="a chain: trades/vanilla")
+    parser.add_argument(
+        "--protocol", default=DEFAULT_PROTOCOL, metavar="PROTOCOL",
+        help=f"whose data and threat (default: {DEFAULT_PROTOCOL})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--images", type=int, default=100, metavar="N", help="how many test images (default: 100)"
+    )
+    parser.add_argument("--again", action="store_true", help="audit once more")
+    add_results(parser)
+    add_compute(parser)
+    parser.set_defaults(command=_audit)
+
+
+def _audit(options: Namespace) -> int:
+    from dataclasses import replace
+
+    from robustdeq.engines.local import place, run_jobs
+    from robustdeq.engines.row import Row
+    from robustdeq.errors import SpecError
+    from robustdeq.evaluation.protocol import Column, load_protocol
+    from robustdeq.evaluation.trial import Trial
+    from robustdeq.results.audit import audit_text
+
+    own = own_defenses(options.plugin)
+    if options.entrant is None and not own:
+        raise SpecError("no entrant to audit; give a chain such as trades/vanilla, or --plugin")
+    column = Column("audit", (), (0, 1), options.images, goal="audit")
+    protocol = replace(load_protocol(options.protocol), columns=(column,), adaptive=None)
+    images = len(protocol.load_data().test)
+    where = place(options.device, options.workers, options.threads, options.plugin)
+    store = ResultStore(options.results)
+    entrants = chosen_entrants([options.entrant] if options.entrant else [], own)
+    settings = (options.results, where.device, options.again, not options.quiet)
+    for entrant in entrants:
+        first = replace(entrant.against(protocol.threat), seed=protocol.training_seeds[0])
+        row = Row(protocol, first, *settings)
+        if not row.finished(images) or options.again:
+            refuse_failures(run_jobs([row.run], where, lambda outcome: None))
+        trial = Trial(first, column, protocol.slice(images), protocol.threat)
+        print(audit_text(store, trial.id))
+    return 0

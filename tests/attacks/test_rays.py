@@ -1,0 +1,56 @@
+"""RayS: labels alone, and still the nearest corner of a half-space."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+
+from robustdeq.attacks.rays import RayS
+from robustdeq.errors import SpecError
+from robustdeq.models.surface import network_surface
+from robustdeq.noise import NoiseStream
+from robustdeq.threats.linf import Linf
+
+NOISE = NoiseStream(0)
+X = torch.full((5, 1, 4, 4), 0.5)
+Y, ROWS = torch.zeros(5, dtype=torch.int64), torch.arange(5)
+WEIGHTS = torch.where(torch.arange(16) % 3 == 0, -1.0, 1.0)
+
+
+def half_space(distance):
+    """The label is lost where w . (x - 1/2) > 16 distance; only corners of w's signs get there."""
+
+    def logits(x, rows):
+        score = ((x - 0.5).flatten(1) @ WEIGHTS) / 16 - distance
+        return torch.stack([torch.zeros_like(score), score.sign()], dim=1)
+
+    return network_surface(logits)
+
+
+def test_it_finds_the_only_corner_of_the_ball_that_crosses_a_plane():
+    """Of 65,536 sign vectors one loses the label at 0.9 of the radius; 300 labels find it."""
+    threat = Linf(Fraction(1, 8))
+    surface = half_space(0.9 / 8)
+    (found,) = RayS(queries=300).perturb(surface, X, Y, ROWS, threat, NOISE)
+    assert threat.contains(X, found).all()
+    assert (surface.view(found, ROWS, frozenset()).logits.argmax(1) == 1).all()
+
+
+def test_it_stays_in_the_ball_where_there_is_nothing_to_find():
+    threat = Linf(Fraction(1, 8))
+    surface = half_space(2.0)
+    (found,) = RayS(queries=40).perturb(surface, X, Y, ROWS, threat, NOISE)
+    assert threat.contains(X, found).all()
+    assert surface.cost.counts["calls"] <= 40 * len(X)
+
+
+def test_a_row_searches_the_same_way_in_any_batch():
+    threat, surface = Linf(Fraction(1, 8)), half_space(0.11)
+    (whole,) = RayS(queries=200).perturb(surface, X, Y, ROWS, threat, NOISE)
+    (part,) = RayS(queries=200).perturb(surface, X[3:], Y[3:], ROWS[3:], threat, NOISE)
+    assert torch.equal(part, whole[3:])
+
+
+def test_no_queries_are_no_attack():
+    with pytest.raises(SpecError, match="queries"):
+        RayS(queries=0)

@@ -1,0 +1,132 @@
+"""The audits that attack: against a rerun, twice the budget, and over the radius."""
+
+from fractions import Fraction
+
+import pytest
+import torch
+from planted import Detached, flipped, wrapped
+
+from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.fab import FAB
+from robustdeq.attacks.pgd import PGD
+from robustdeq.attacks.square import Square
+from robustdeq.audits.black_box import BlackBox
+from robustdeq.audits.budget import Budget, doubled
+from robustdeq.audits.chance import exceeds, falls_short
+from robustdeq.audits.noise import Noise
+from robustdeq.audits.outsiders import beats
+from robustdeq.audits.radius import Radius
+from robustdeq.audits.sampling import corner
+from robustdeq.evaluation.protocol import Stage
+from robustdeq.noise import NoiseStream
+from robustdeq.threats.l2 import L2
+from robustdeq.threats.linf import Linf
+
+WIDE = Fraction(1, 3)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """A union of one short attack each, so that the tests take seconds."""
+    white, black = (Stage(PGD(steps=8)),), (Stage(Square(queries=60)),)
+    monkeypatch.setattr("robustdeq.audits.outsiders.white_box", lambda target, randomised: white)
+    monkeypatch.setattr("robustdeq.audits.black_box.black_box", lambda: black)
+
+
+class TestChance:
+    def test_tails_are_the_sums_of_the_binomial(self):
+        assert exceeds(3, 3, 0.5) == pytest.approx(1 / 8)
+        assert exceeds(0, 3, 0.5) == 1.0
+        assert falls_short(1, 3, 0.5) == pytest.approx(1 / 2)
+
+    def test_nothing_against_nothing_is_no_difference(self):
+        assert beats(0, 0, 10) == (0.0, 1.0)
+
+    def test_seven_to_none_is_the_first_that_is_no_chance(self):
+        difference, p = beats(7, 0, 100)
+        assert difference == pytest.approx(0.07)
+        assert p == pytest.approx(1 / 128)
+        assert beats(6, 0, 100)[1] > 0.01
+
+    def test_what_a_rerun_adds_as_well_is_no_surplus(self):
+        difference, p = beats(30, 25, 500)
+        assert difference == pytest.approx(0.01)
+        assert p > 0.2
+        assert beats(5, 9, 100)[0] < 0
+
+
+class TestOutsiders:
+    @pytest.mark.parametrize("audit", [Noise(points=40), BlackBox()], ids=["noise", "black-box"])
+    @pytest.mark.parametrize("eps", [Fraction(1, 8), WIDE])
+    def test_neither_noise_nor_square_beats_an_honest_gradient(self, honest, case, audit, eps):
+        (measure,) = audit.examine(case(honest, eps))
+        assert not measure.raised
+        assert measure.value <= 0.01
+
+    @pytest.mark.parametrize("bad", [flipped, lambda target: wrapped(Detached, target)])
+    def test_square_beats_a_gradient_that_is_wrong_or_missing(self, honest, case, bad):
+        (measure,) = BlackBox().examine(case(bad(honest), WIDE))
+        assert measure.raised
+        assert measure.flag == "black-box-beats-white-box"
+        assert "another seed of the union" in measure.detail
+
+    def test_noise_beats_a_gradient_of_the_wrong_sign(self, honest, case):
+        wide = case(flipped(honest), Fraction(1, 2), images=32)
+        (measure,) = Noise(points=200).examine(wide)
+        assert measure.raised
+        assert measure.flag == "noise-beats-attack"
+
+    def test_a_corner_is_on_the_boundary_of_either_ball(self):
+        x, rows = torch.full((4, 1, 3, 3), 0.5), torch.arange(4)
+        for threat in (Linf(Fraction(1, 8)), L2(Fraction(1, 4))):
+            found = corner(threat, x, rows, NoiseStream(0))
+            torch.testing.assert_close(
+                threat.distance(x, found), torch.full((4,), float(threat.eps))
+            )
+            assert threat.contains(x, found).all()
+
+
+class TestBudget:
+    def test_an_attack_that_had_finished_gains_nothing(self, honest, case):
+        (measure,) = Budget().examine(case(honest, WIDE))
+        assert (measure.value, measure.raised) == (0.0, False)
+
+    def test_an_attack_that_stops_half_way_gains(self, honest, case, monkeypatch):
+        short = (Stage(PGD(steps=2, step=Fraction(1, 8), random_start=False)),)
+        monkeypatch.setattr(
+            "robustdeq.audits.outsiders.white_box", lambda target, randomised: short
+        )
+        (measure,) = Budget().examine(case(honest, WIDE))
+        assert measure.raised
+        assert "another seed 0" in measure.detail
+
+    def test_steps_restarts_and_queries_are_doubled_and_nothing_else(self):
+        assert doubled(APGD(steps=30, targets=3)) == APGD(steps=60, restarts=2, targets=3)
+        assert doubled(Square(queries=500)) == Square(queries=1000, restarts=2)
+        assert doubled(FAB(steps=3)) == FAB(steps=6, restarts=2 * FAB().restarts)
+
+
+class TestRadius:
+    def test_an_honest_network_falls_to_nothing_and_never_rises(self, honest, case):
+        zero, monotone = Radius(steps=6).examine(case(honest))
+        assert (zero.value, zero.raised) == (0.0, False)
+        assert zero.limit == 0.25
+        assert (monotone.value, monotone.raised) == (0.0, False)
+
+    @pytest.mark.parametrize("bad", [flipped, lambda target: wrapped(Detached, target)])
+    def test_a_gradient_that_is_wrong_or_missing_leaves_more_than_chance(self, honest, case, bad):
+        zero, _ = Radius(steps=2).examine(case(bad(honest)))
+        assert zero.raised
+        assert zero.flag == "eps-sweep-not-zero"
+
+    def test_a_rise_with_the_radius_is_a_note(self, honest, case, monkeypatch):
+        """16 right at 0; the attack finds 8 of them, and at twice the radius 4 fewer."""
+        left = {Fraction(1, 4): 12, Fraction(1, 2): 0}
+
+        def standing(case, stages, right):
+            return torch.arange(16) < left.get(case.threat.eps, 8)
+
+        monkeypatch.setattr("robustdeq.audits.radius.withstanding", standing)
+        zero, monotone = Radius().examine(case(honest))
+        assert not zero.raised
+        assert (monotone.value, monotone.raised) == (0.25, True)

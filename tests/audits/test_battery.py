@@ -1,0 +1,104 @@
+"""The battery: every audit once, what it raises twice, and one verdict."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import pytest
+from conftest import DATA
+from planted import Detached, Scaled, Shifting, flipped, wrapped
+
+from robustdeq.attacks.pgd import PGD
+from robustdeq.attacks.square import Square
+from robustdeq.audits import battery
+from robustdeq.audits.base import Audit, Measure
+from robustdeq.audits.battery import examine
+from robustdeq.errors import UnknownName
+from robustdeq.evaluation.protocol import Stage
+from robustdeq.threats.linf import Linf
+
+LINF = Linf(Fraction(1, 8))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    white, black = (Stage(PGD(steps=4)),), (Stage(Square(queries=20)),)
+    monkeypatch.setattr("robustdeq.audits.outsiders.white_box", lambda target, randomised: white)
+    monkeypatch.setattr("robustdeq.audits.black_box.black_box", lambda: black)
+
+
+def run(target, *audits):
+    x, y = DATA.test.images[:12], DATA.test.labels[:12]
+    return examine(lambda: target, x, y, LINF, audits=audits)
+
+
+@dataclass(frozen=True)
+class Told(Audit):
+    """Raises what it is told to, under the seeds that it is told."""
+
+    seeds: tuple[int, ...] = ()
+    p: float | None = None
+    flag: str = "gradient-misaligned"
+
+    def examine(self, case):
+        up = case.seed in self.seeds
+        return [Measure(self.flag, float(up), 0.5, up, "told so", self.p)]
+
+
+def told(monkeypatch, *audits):
+    plan = {f"told-{number}": lambda audit=audit: audit for number, audit in enumerate(audits)}
+    monkeypatch.setattr(battery, "find", lambda kind, name: plan[name])
+    return tuple(plan)
+
+
+def test_an_honest_network_raises_nothing_and_has_its_figures(honest):
+    report = run(honest, "gradient", "logit-scale")
+    assert report.flags == []
+    assert {line.outcome for line in report.lines} == {"passed"}
+    right = honest.classifier.predict(DATA.test.images[:12]).labels == DATA.test.labels[:12]
+    assert (report.n, report.clean) == (12, right.double().mean().item())
+    assert 0 <= report.robust <= report.clean
+
+
+def test_what_appears_under_one_seed_only_is_unstable_and_not_raised(honest, monkeypatch):
+    names = told(monkeypatch, Told((0,)), Told((0, 1)), Told(()))
+    report = run(honest, *names)
+    assert [line.outcome for line in report.lines] == ["unstable", "raised", "passed"]
+    assert report.flags == ["gradient-misaligned"]
+
+
+def test_chance_is_ruled_out_over_the_whole_battery(honest, monkeypatch):
+    """p = 0.004 counts alone and not as one of three: Holm makes it 0.012 and 0.008."""
+    alone = run(honest, *told(monkeypatch, Told((0, 1), 0.004)))
+    assert alone.flags == ["gradient-misaligned"]
+    three = (Told((0, 1), 0.004), Told((), 0.9), Told((), 1.0))
+    assert run(honest, *told(monkeypatch, *three)).flags == []
+
+
+def test_a_wrong_gradient_is_raised_by_the_audit_that_looks_for_it(honest):
+    assert "gradient-misaligned" in run(flipped(honest), "gradient").flags
+
+
+def test_a_missing_gradient_stops_nothing(honest):
+    report = run(wrapped(Detached, honest), "gradient", "black-box")
+    assert {"missing-gradient", "gradient-misaligned"} <= set(report.flags)
+
+
+def test_a_randomised_defence_is_attacked_as_one(honest, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "robustdeq.audits.outsiders.white_box",
+        lambda target, randomised: seen.append(randomised) or (Stage(PGD(steps=2)),),
+    )
+    assert "randomised" in run(wrapped(Shifting, honest), "logit-scale").flags
+    assert seen == [True]
+
+
+def test_what_does_not_apply_says_why(honest):
+    (line,) = run(wrapped(Scaled, honest), "equilibria").lines
+    assert line.outcome == "not applicable"
+    assert "own `infer`" in line.detail
+
+
+def test_an_audit_that_nobody_wrote_is_named(honest):
+    with pytest.raises(UnknownName, match="gradient"):
+        run(honest, "gradients")

@@ -1,0 +1,167 @@
+"""Columns with another goal, derived columns and audits: their place on a board, their reports."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from robustdeq.errors import StoreError
+from robustdeq.results.audit import audit_text, verdict
+from robustdeq.results.goals import slow_down, state_map
+from robustdeq.results.leaderboard import leaderboard
+from robustdeq.results.protocol import derived_column
+from robustdeq.results.tables import AUDIT, STATES
+
+from .examples import DEQ, N, add, column, protocol, samples, survivors
+
+COST = {"goal": "cost"}
+MAP = {"goal": "map"}
+VIEW = {"name": "straight-through", "version": 1}
+
+
+@pytest.fixture
+def goals(store):
+    """A protocol with a label column, and one of each other goal and budget."""
+    resolved = protocol(columns=("pgd",))
+    resolved["columns"] += [
+        column("slow", **COST),
+        column("map", **MAP),
+        column("long", deployment="judged-longer"),
+    ]
+    store.write_protocol("tiny-v1", resolved)
+    return store
+
+
+def add_goals(store, chain="vanilla"):
+    add(store, chain, survivors(9))
+    add(store, chain, survivors(3), name="slow", settings=COST)
+    add(store, chain, survivors(2), name="map", settings=MAP, extra={"states": states()})
+    add(
+        store, chain, survivors(1), name="long", settings={"deployment": "judged-longer"},
+        flags=("budget-dependent",),
+    )  # fmt: skip
+
+
+def states():
+    lines = [
+        {"attacked": attacked, "attack_seed": 0, "judged": judged, "accuracy": accuracy,
+         "entropy": 0.5, "residual": 0.25, "n": N}
+        for attacked, judged, accuracy in [
+            ("clean", 1, 0.5), ("clean", None, 1.0),
+            ("defended", 1, 0.375), ("defended", None, 0.25),
+        ]
+    ]  # fmt: skip
+    return pa.Table.from_pylist(lines, schema=STATES)
+
+
+def test_other_goals_and_budgets_are_required_and_leave_the_figure_alone(goals):
+    add(goals, "vanilla", survivors(9))
+    (standing,) = leaderboard(goals, "tiny-v1")
+    assert (standing.robust, standing.complete) == (0.75, False)
+
+
+def test_a_row_with_all_of_them_is_complete_and_shows_their_flags(goals):
+    add_goals(goals)
+    (standing,) = leaderboard(goals, "tiny-v1")
+    assert (standing.robust, standing.complete, standing.weakest) == (0.75, True, "pgd")
+    assert standing.external_robust is None
+    assert standing.flags == ["budget-dependent"]
+    assert set(standing.columns) == {"pgd"}
+
+
+def test_what_acts_at_inference_is_complete_only_with_its_derived_columns(store):
+    resolved = protocol(columns=("pgd",)) | {"adaptive": column("adaptive")}
+    store.write_protocol("tiny-v1", resolved)
+    add(store, "early/vanilla", survivors(9), adaptive=(VIEW,))
+    (standing,) = leaderboard(store, "tiny-v1")
+    assert not standing.complete
+    derived = derived_column(column("adaptive"), VIEW)
+    assert derived["name"] == "adaptive: straight-through"
+    stages = {"stages": derived["stages"]}
+    add(
+        store, "early/vanilla", survivors(4), name=derived["name"], settings=stages,
+        adaptive=(VIEW,),
+    )  # fmt: skip
+    (standing,) = leaderboard(store, "tiny-v1")
+    assert (standing.complete, standing.robust) == (True, 4 / N)
+    assert standing.weakest == "adaptive: straight-through"
+
+
+def test_without_a_template_nothing_is_derived(store):
+    store.write_protocol("tiny-v1", protocol(columns=("pgd",)))
+    add(store, "early/vanilla", survivors(9), adaptive=(VIEW,))
+    (standing,) = leaderboard(store, "tiny-v1")
+    assert standing.complete
+
+
+def audited(store, checkpoint, flag, **more):
+    line = {"check": f"gradient: {flag}", "index": None, "value": 0.5, "detail": "raised"}
+    return add(
+        store, "vanilla", survivors(1), name="audit", settings={"goal": "audit", "stages": []},
+        checkpoint=checkpoint, flags=(flag,), **more,
+        extra={"audit": pa.Table.from_pylist([line], schema=AUDIT)},
+    )  # fmt: skip
+
+
+def test_an_audit_flags_the_row_of_its_weights_and_no_other(store):
+    store.write_protocol("tiny-v1", protocol(columns=("pgd",)))
+    add(store, "vanilla", survivors(9), checkpoint="kept")
+    audited(store, "kept", "gradient-misaligned")
+    audited(store, "gone", "zero-gradient", created="2025-01-01T00:00:00Z")
+    (standing,) = leaderboard(store, "tiny-v1")
+    assert standing.flags == ["gradient-misaligned"]
+    assert (standing.blocked, standing.robust) == (True, 0.75)
+
+
+def test_the_slow_down_report_counts_evaluations_and_missed_tolerances(goals):
+    table = samples(np.atleast_2d(survivors(3)))
+    for name, values in (
+        ("nfe_clean", np.full(N, 10, np.int32)),
+        ("nfe_adv", np.where(np.arange(N) < 6, 20, 60).astype(np.int32)),
+        ("residual_adv", np.where(np.arange(N) < 9, 0.0, 0.1).astype(np.float32)),
+    ):
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    add(goals, "vanilla", survivors(3), name="slow", settings=COST, extra={"samples": table})
+    (line,) = [line for line in slow_down(goals, "tiny-v1").splitlines() if "vanilla" in line]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells == [
+        "vanilla", "10.0", "40.0", "4.00", "60", "25.0", "100.0", "25.0",
+        f"picard, {DEQ['tolerance']}, 60 steps", str(N), "1",
+    ]  # fmt: skip
+
+
+def test_the_state_map_has_a_line_for_each_view_and_a_column_for_each_state(goals):
+    add_goals(goals)
+    text = state_map(goals, "tiny-v1")
+    accuracy = text.split("| entropy")[0].splitlines()
+    rows = {line.split("|")[1].strip(): line for line in accuracy if line.startswith("| ")}
+    assert "z_1" in rows["read-out attacked"]
+    assert [cell.strip() for cell in rows["defended"].split("|")[2:4]] == ["37.5", "25.0"]
+    assert "## vanilla" in text
+
+
+@pytest.mark.parametrize("tell", [slow_down, state_map])
+def test_a_report_of_what_nobody_ran_says_what_to_run(goals, tell):
+    with pytest.raises(StoreError, match="run `robustdeq run tiny-v1` first"):
+        tell(goals, "tiny-v1")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ((), "trustworthy"),
+        (("randomised", "several-equilibria"), "trustworthy"),
+        (("zero-gradient", "randomised"), "suspicious: zero-gradient"),
+        (("zero-gradient", "stateful"), "not evaluable: stateful"),
+    ],
+)
+def test_the_verdict_follows_from_the_blocking_flags(flags, expected):
+    assert verdict(flags) == expected
+
+
+def test_the_report_of_an_audit_has_every_figure_and_the_verdict(store):
+    record = audited(store, "kept", "gradient-misaligned")
+    text = audit_text(store, record.trial)
+    assert "gradient: gradient-misaligned" in text
+    assert text.endswith("Verdict: suspicious: gradient-misaligned")
+    with pytest.raises(StoreError, match="has no audit"):
+        audit_text(store, "0" * 16)

@@ -1,0 +1,5 @@
+"""A zoo of impostors: defences that look robust and are not, one trick per file."""
+
+from robustdeq.testing.impostors.base import Form as Form
+from robustdeq.testing.impostors.base import Impostor as Impostor
+from robustdeq.testing.impostors.zoo import ZOO as ZOO

@@ -17,11 +17,13 @@ class Attack(Plugin, ABC):
 
     An attack knows no model and judges nothing: it returns up to three candidates a row, best
     first, and the judge decides. `needs_logits_form` is set by library adapters, which can only
-    attack a plain function from images to logits.
+    attack a plain function from images to logits; `needs_gradient` is unset by searches that read
+    answers alone.
     """
 
     kind: ClassVar[str] = "attacks"
     needs_logits_form: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = True
 
     @abstractmethod
     def perturb(

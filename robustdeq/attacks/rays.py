@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -41,6 +42,7 @@ class RayS(Attack):
         SpecError: `queries` below 1.
     """
 
+    needs_gradient: ClassVar[bool] = False
     queries: int = 2000
 
     def __post_init__(self):

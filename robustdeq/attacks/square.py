@@ -3,6 +3,7 @@
 import bisect
 import math
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -40,6 +41,7 @@ class Square(Attack):
             threat model without proposals.
     """
 
+    needs_gradient: ClassVar[bool] = False
     queries: int = 5000
     p_init: float = 0.8
     restarts: int = 1

@@ -44,6 +44,7 @@ class Crafter:
         target: what is attacked.
         judge: decides which candidates succeeded, on a copy of its own.
         sources: the column's other networks.
+        idle: numbers of the stages that no gradient reaches, and so have nothing to follow.
         progress: called after every batch with the rows attacked so far, and all there are.
     """
 
@@ -53,6 +54,7 @@ class Crafter:
     batch_size: int
     progress: Callable[[int, int], None]
     sources: Sources = ()
+    idle: frozenset[int] = frozenset()
 
     def __call__(
         self, column: Column, seed: int, x: Tensor, y: Tensor, attacked: Tensor
@@ -65,6 +67,8 @@ class Crafter:
         self.progress(done, len(chosen))
         for rows in chosen.split(self.batch_size):
             for number, stage in enumerate(column.stages):
+                if number in self.idle:
+                    continue
                 run = _Run(self, column.goal, number, stage, x, y, crafted)
                 run(NoiseStream(seed).child("attack", number), rows)
             done += len(rows)

@@ -96,9 +96,10 @@ class _Outcome:
         self._rows = torch.arange(n, device=bench.device)
         self._judge = Judge(self._roles.judged, bench.batch_size)
         self._clean = self._judge(self._x, self._y, self._rows)
-        fresh = Judge(roles(trial.column.deployment, bench.load(), bench.load()).judged, 128)
+        untouched = roles(trial.column.deployment, bench.load(), bench.load()).judged
+        fresh = Judge(untouched, bench.batch_size)
         self._findings = preflight(self._judge, fresh, self._x, self._y, self._rows)
-        self._check_gradient()
+        idle = self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
         self._adversarial: dict[int, Verdict] = {}
         craft = Crafter(
@@ -107,8 +108,8 @@ class _Outcome:
             trial.threat,
             bench.batch_size,
             progress,
-            self._sources,
-        )
+            self._sources, idle,
+        )  # fmt: skip
         for seed in trial.column.seeds:
             crafted = craft(trial.column, seed, self._x, self._y, self._clean.right)
             self._crafted[seed] = crafted
@@ -147,13 +148,19 @@ class _Outcome:
             tables["states"] = pa.concat_tables([self._states(seed) for seed in each])
         return record, tables
 
-    def _check_gradient(self) -> None:
-        for stage in self._trial.column.stages:
+    def _check_gradient(self) -> frozenset[int]:
+        """The stages that no gradient reaches, though their attack follows one."""
+        idle = set()
+        for number, stage in enumerate(self._trial.column.stages):
             if stage.surrogate.needs_sources:
                 continue  # a flat loss of another network says nothing about this one
             noise = NoiseStream(0).child("preflight")
             surface = stage.surrogate.bind(self._roles.attacked, noise, self._sources)
-            self._findings += gradient_findings(surface, self._x, self._y, self._rows)
+            findings = gradient_findings(surface, self._x, self._y, self._rows)
+            self._findings += findings
+            if stage.attack.needs_gradient and any(f.name == "missing-gradient" for f in findings):
+                idle.add(number)
+        return frozenset(idle)
 
     def _check(self, crafted: Crafted, verdict: Verdict) -> None:
         attacked = self._clean.right

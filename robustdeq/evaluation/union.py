@@ -72,7 +72,7 @@ def runnable(
 
 
 def _reaches(stage: Stage, target: DefendedModel, x: Tensor, y: Tensor, rows: Tensor) -> bool:
-    if isinstance(stage.attack, Square | RayS) or not len(x):
+    if not stage.attack.needs_gradient or not len(x):
         return True
     surface = stage.surrogate.bind(target, NoiseStream(0).child("preflight"))
     found = gradient_findings(surface, x, y, rows)

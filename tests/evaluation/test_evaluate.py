@@ -280,6 +280,17 @@ class TestFlags:
         record, _ = run(bad, threat=Linf(Fraction(1, 10**6)))
         assert flags(record) == [flag]
 
+    def test_a_gradient_attack_on_a_model_without_one_is_left_out_and_the_search_is_run(
+        self, target
+    ):
+        """A third party's callable gives answers alone; its row is an upper bound, not a crash."""
+        bad = DefendedModel(Detached(base=target.defense), target.classifier, {})
+        record, _ = run(bad, Stage(PGD(steps=5)))
+        assert (record.status, record.robust) == ("done", record.clean)
+        assert flags(record) == ["missing-gradient"]
+        searched, _ = run(bad, Stage(PGD(steps=5)), Stage(Square(queries=300)))
+        assert searched.robust < record.robust
+
     def test_draws_that_are_not_keyed_by_image_are_nondeterministic(self, target):
         class Unkeyed(Planted):
             def infer(self, target, x, noise):

@@ -94,7 +94,7 @@ def test_a_wrong_roster_is_refused_with_its_file(tmp_path, good, bad, said):
 
 
 ARGUMENTS = {
-    "protocol": ("run digits-linf-v2", "unknown protocol", "did you mean 'digits-linf-v1'?"),
+    "protocol": ("run digits-linf-v11", "unknown protocol", "did you mean 'digits-linf-v1'?"),
     "protocol file": ("run gone.toml", "cannot read 'gone.toml'", "give the path of a TOML file"),
     "entrant": ("run --entrant tradse/vanilla", "unknown defense", "did you mean 'trades'?"),
     "wrapper alone": ("run --entrant trades", "wraps a base", "trades/vanilla"),

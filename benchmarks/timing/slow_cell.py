@@ -1,6 +1,6 @@
 """The slow cell: a deep equilibrium network whose solves are long, as the field's usually are.
 
-    python -m benchmarks.timing.slow_cell [--channels 32] [--data mnist --root PATH --train 4000]
+    python -m benchmarks.timing.slow_cell [--channels 32] [--data mnist --root PATH --train 600]
 
 trains it, writes its weights and says how slow it is. The stock cell of this package is chosen to
 converge quickly, which flatters every engine; the tables are read off this one.

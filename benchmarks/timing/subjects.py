@@ -48,6 +48,11 @@ def slow() -> Subject:
     return _residual("slow", 32, DIGITS, Digits().load(), digest, Settings(tol=3e-2))
 
 
+def wide() -> Subject:
+    """The slow cell with 128 channels, once `python -m benchmarks.timing.slow_cell` has run."""
+    return _residual("wide", 128, DIGITS, Digits().load(), None, Settings(tol=3e-2))
+
+
 def stock() -> Subject:
     """The stock cell, adversarially trained, from the committed results."""
     settings = Settings(tol=1e-1, batch_size=128)
@@ -55,7 +60,9 @@ def stock() -> Subject:
     return Subject("stock", target, Digits().load(), Linf(Fraction(3, 16)), settings)
 
 
-SUBJECTS: Mapping[str, Callable[[], Subject]] = MappingProxyType({"slow": slow, "stock": stock})
+SUBJECTS: Mapping[str, Callable[[], Subject]] = MappingProxyType(
+    {"slow": slow, "stock": stock, "wide": wide}
+)
 
 
 def find_subject(name: str) -> Subject:

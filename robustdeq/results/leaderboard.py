@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from robustdeq.results.cross_flags import cross_flags
 from robustdeq.results.evidence import Evidence, Member, gather
 from robustdeq.results.flags import find_flag, in_order
 from robustdeq.results.protocol import ResolvedProtocol
@@ -142,6 +143,7 @@ def _standing(evidence: Evidence, protocol: ResolvedProtocol) -> Standing:
 
 def _flags(members: tuple[Member, ...]) -> list[str]:
     names = {flag["name"] for m in members for record in m.records for flag in record.flags}
+    names.update(flag for m in members for flag in cross_flags(m.records))
     if any(member.reweighted for member in members):
         names.add("checkpoint-changed")
     return in_order(names)

@@ -145,6 +145,20 @@ def test_a_report_of_what_nobody_ran_says_what_to_run(goals, tell):
         tell(goals, "tiny-v1")
 
 
+@pytest.mark.parametrize(("kept", "flagged"), [(9, True), (4, False), (3, False)])
+def test_a_fast_column_above_its_exact_twin_is_flagged(store, kept, flagged):
+    """The same attack in either mode, on the same weights: 4 images survive the exact one."""
+    store.write_protocol("tiny-v1", protocol(columns=("pgd",)))
+    add(store, "vanilla", survivors(4))
+    fast = column("pgd")["stages"][0]
+    fast = {**fast, "surrogate": {**fast["surrogate"], "mode": "fast"}}
+    add(store, "vanilla", survivors(kept), name="quick", settings={
+        "stages": [{**fast, "attack": {"name": "pgd", "version": 1}}]
+    })  # fmt: skip
+    (standing,) = leaderboard(store, "tiny-v1")
+    assert ("fast-exceeds-exact" in standing.flags) is flagged
+
+
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [

@@ -16,6 +16,7 @@ from robustdeq.cli import board
 from robustdeq.cli.listing import KINDS
 from robustdeq.evaluation.protocol import default_entrants, load_protocol, shipped
 from robustdeq.registry import CONTRACTS, names
+from robustdeq.results.flags import FLAGS
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -155,7 +156,8 @@ def test_a_report_on_an_unknown_entrant_or_on_one_alone_is_refused(folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_list_prints_a_line_for_every_name_of_a_kind(kind):
     answer = robustdeq("list", kind)
-    known = shipped() if kind == "protocols" else names(kind)
+    listed = {"protocols": shipped, "flags": lambda: [f"`{flag.name}`" for flag in FLAGS]}
+    known = listed[kind]() if kind in listed else names(kind)
     assert answer.code == 0
     assert [line.split()[0] for line in answer.out.splitlines()] == known
     assert all(len(line.split()) > 2 for line in answer.out.splitlines())
@@ -219,3 +221,33 @@ def test_a_defect_shows_its_traceback_and_its_own_exit_code(monkeypatch):
     assert answer.code == 1
     assert "ZeroDivisionError: planted" in answer.err
     assert "please report it" in answer.err
+
+
+@pytest.mark.slow
+def test_an_audit_prints_every_figure_and_a_verdict_and_is_kept(tmp_path):
+    """A network of an hour ago, so to speak: one epoch, and eight images."""
+    path = tmp_path / "quick.toml"
+    path.write_text('[[entrants]]\ndefense = "explicit"\nrecipe = { epochs = 1 }\n')
+    arguments = ("audit", path, "--images", 8, "--results", tmp_path / "runs", "--quiet")
+    answer = robustdeq(*arguments)
+    assert answer.code == 0
+    assert "gradient: gradient-misaligned" in answer.out
+    assert "equilibria" in answer.out
+    assert answer.out.rstrip().splitlines()[-1].startswith("Verdict: ")
+    records = sorted((tmp_path / "runs" / "records").iterdir())
+    assert answer.out.endswith(robustdeq(*arguments).out)
+    assert sorted((tmp_path / "runs" / "records").iterdir()) == records
+
+
+def test_an_audit_of_nothing_says_what_to_give():
+    assert robustdeq("audit").refuses("no entrant to audit; give a chain such as trades/vanilla")
+    assert robustdeq("audit", "vanila").refuses("did you mean 'vanilla'?")
+    assert robustdeq("audit", "explicit", "--images", 0).refuses("expected at least 1")
+
+
+def test_a_report_of_a_goal_takes_no_entrants_and_needs_records(tmp_path):
+    results = ("--results", REPOSITORY / "results", "--protocol", "digits-linf-v1")
+    assert robustdeq("report", "--of", "slow-down", "explicit", *results).refuses(
+        "leave out explicit"
+    )
+    assert robustdeq("report", "--of", "state-map", *results).refuses("run digits-linf-v1` first")

@@ -64,7 +64,7 @@ FLAGS = (
     Flag(
         "gradient-misaligned",
         True,
-        "On over 5 % of rows the gradient and the judged logits' differences have a cosine below 0.9.",
+        "The gradient is over 25 degrees off the judged logits' differences on over 5 % of rows.",
         "The attack then climbed another function than the one that is judged.",
         "Use the through-solver surrogate, or an adjoint that converges.",
     ),

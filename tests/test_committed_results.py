@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from robustdeq.defenses.base import Task
-from robustdeq.evaluation.protocol import default_entrants, load_protocol
+from robustdeq.evaluation.protocol import default_entrants, load_protocol, shipped
 from robustdeq.results import ResultStore, check_boards
+from robustdeq.results.goals import slow_down, state_map
 from robustdeq.training.trained import load_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -27,10 +28,11 @@ def test_every_committed_board_is_what_its_records_give():
     assert check_boards(RESULTS) == []
 
 
-def test_the_stored_protocol_is_the_released_one():
-    protocol = load_protocol(PROTOCOL)
+@pytest.mark.parametrize("name", shipped())
+def test_the_stored_protocol_is_the_released_one(name):
+    protocol = load_protocol(name)
     images = len(protocol.load_data().test)
-    stored = json.loads((RESULTS / "protocols" / f"{PROTOCOL}.json").read_text())
+    stored = json.loads((RESULTS / "protocols" / f"{name}.json").read_text())
     stored.pop("schema")
     assert stored == protocol.resolved(images)
 
@@ -71,6 +73,42 @@ def test_a_protocol_of_one_training_seed_ranks_nobody(rows):
     assert all(row["rank"] is None for row in rows.values())
 
 
+@pytest.fixture(scope="module")
+def white_box():
+    """The board of every view, over three training seeds."""
+    board = json.loads((RESULTS / "boards" / "digits-linf-v2.json").read_text())
+    return {row["entrant"]: row for row in board["standings"]}
+
+
+def test_every_view_was_run_on_three_seeds_of_every_entrant(white_box):
+    assert set(white_box) == {entrant.chain for entrant in default_entrants()}
+    for row in white_box.values():
+        assert (row["complete"], row["seeds"], row["n"]) == (True, 3, 500)
+
+
+def test_adversarial_training_outranks_its_controls_and_nothing_blocks_it(white_box):
+    for chain in ("adversarial-training/vanilla", "trades/vanilla"):
+        assert white_box[chain]["rank"] is not None
+        assert white_box[chain]["rank"] < min(
+            white_box[control]["rank"] for control in ("vanilla", "explicit")
+        )
+
+
+@pytest.mark.parametrize(
+    ("tell", "file"), [(slow_down, "slow-down.md"), (state_map, "state-map.md")]
+)
+def test_a_committed_report_is_what_its_records_give(tell, file):
+    text = (RESULTS / "reports" / file).read_text(encoding="utf-8")
+    assert tell(ResultStore(RESULTS), "digits-linf-v2") == text
+
+
+def test_the_slow_down_attack_costs_every_equilibrium_network_something():
+    lines = slow_down(ResultStore(RESULTS), "digits-linf-v2").splitlines()
+    factors = [float(line.split("|")[4]) for line in lines if "picard" in line]
+    assert len(factors) == 3
+    assert min(factors) > 1.5
+
+
 @pytest.mark.parametrize("entrant", default_entrants(), ids=lambda entrant: entrant.chain)
 def test_committed_weights_load_and_answer_as_recorded(entrant, rows):
     protocol = load_protocol(PROTOCOL)
@@ -83,8 +121,9 @@ def test_committed_weights_load_and_answer_as_recorded(entrant, rows):
     assert right.double().mean().item() == pytest.approx(rows[entrant.chain]["clean"], abs=0.004)
 
 
-def test_the_readme_shows_the_committed_board():
-    board = (RESULTS / "boards" / f"{PROTOCOL}.md").read_text().splitlines()
+@pytest.mark.parametrize("name", shipped())
+def test_the_readme_shows_the_committed_board(name):
+    board = (RESULTS / "boards" / f"{name}.md").read_text().splitlines()
     first = next(i for i, line in enumerate(board) if line.startswith("| rank"))
     table = board[first : first + 2 + len(default_entrants())]
     readme = (REPOSITORY / "README.md").read_text()

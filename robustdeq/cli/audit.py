@@ -40,6 +40,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--images", type=int, default=100, metavar="N", help="how many test images (default: 100)"
     )
+    parser.add_argument(
+        "--seed", type=int, metavar="S", help="training seed (default: the protocol's first)"
+    )
     parser.add_argument("--again", action="store_true", help="audit once more")
     add_results(parser)
     add_compute(parser)
@@ -66,11 +69,12 @@ def _audit(options: Namespace) -> int:
     store = ResultStore(options.results)
     entrants = chosen_entrants([options.entrant] if options.entrant else [], own)
     settings = (options.results, where.device, options.again, not options.quiet)
+    seed = protocol.training_seeds[0] if options.seed is None else options.seed
     for entrant in entrants:
-        first = replace(entrant.against(protocol.threat), seed=protocol.training_seeds[0])
-        row = Row(protocol, first, *settings)
+        audited = replace(entrant.against(protocol.threat), seed=seed)
+        row = Row(protocol, audited, *settings)
         if not row.finished(images) or options.again:
             refuse_failures(run_jobs([row.run], where, lambda outcome: None))
-        trial = Trial(first, column, protocol.slice(images), protocol.threat)
+        trial = Trial(audited, column, protocol.slice(images), protocol.threat)
         print(audit_text(store, trial.id))
     return 0

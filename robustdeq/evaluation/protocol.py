@@ -67,7 +67,7 @@ class Column:
             )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise SpecError(
-                f"column {self.name!r} has seeds {self.seeds}; expected at least one, none twice"
+                f"column {self.name!r} has seeds {self.seeds}; expected at least one, no seed twice"
             )
         if self.images is not None and self.images < 1:
             raise SpecError(f"column {self.name!r}: images {self.images}; expected at least 1")

@@ -47,8 +47,7 @@ def find_trained(store: ResultStore, entrant: Entrant) -> Trained | None:
         return None
     try:
         facts = json.loads(read_text(path))
-        randomised = facts.get("randomised", False)
-        return Trained(facts["checkpoint"], facts["calibration"], randomised)
+        return Trained(facts["checkpoint"], facts["calibration"], facts.get("randomised", False))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it to train again") from None
 

@@ -60,9 +60,8 @@ def evaluate(
 
 def refusal(column: Column, target: DefendedModel) -> str | None:
     """Why this column cannot be run on this target, if it cannot."""
-    if column.deployment != "own" and (reason := needs_equilibrium(target)) is not None:
-        return reason
-    if column.goal == "map" and (reason := needs_equilibrium(target)) is not None:
+    of_solver = column.deployment != "own" or column.goal == "map"
+    if of_solver and (reason := needs_equilibrium(target)) is not None:
         return reason
     for stage in column.stages:
         if (reason := stage.surrogate.applies(target)) is not None:
@@ -108,8 +107,9 @@ class _Outcome:
             trial.threat,
             bench.batch_size,
             progress,
-            self._sources, idle,
-        )  # fmt: skip
+            self._sources,
+            idle,
+        )
         for seed in trial.column.seeds:
             crafted = craft(trial.column, seed, self._x, self._y, self._clean.right)
             self._crafted[seed] = crafted

@@ -6,13 +6,12 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.base import Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
-from robustdeq.evaluation.checks import gradient_findings
 from robustdeq.evaluation.crafting import Crafter
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.union import runnable, white_box
-from robustdeq.surrogates.defended import Defended
 
 POINT = 0.01  # the smallest difference of two accuracies that counts
 _BATCH = 128
@@ -32,9 +31,7 @@ def first(case: Case, count: int) -> Case:
 
 def reaches(case: Case) -> bool:
     """Whether any gradient reaches the input of the default surface."""
-    surface, one = Defended().bind(case.target, case.noise), first(case, 1)
-    found = gradient_findings(surface, one.x, one.y, one.rows)
-    return all(finding.name != "missing-gradient" for finding in found)
+    return bool(usable(case, (Stage(PGD()),)))
 
 
 def usable(case: Case, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:

@@ -25,11 +25,13 @@ from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.judge import Judge, Verdict, margin
 from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.protocol import Column
-from robustdeq.evaluation.state_map import states_table, view_name
+from robustdeq.evaluation.state_map import states_table
 from robustdeq.evaluation.trial import Trial
 from robustdeq.noise import NoiseStream
+from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
 from robustdeq.results.tables import AUDIT
+from robustdeq.spec import encode
 from robustdeq.surrogates.base import needs_equilibrium
 from robustdeq.surrogates.defended import Defended
 
@@ -95,7 +97,7 @@ class _Outcome:
         self._rows = torch.arange(n, device=bench.device)
         self._judge = Judge(self._roles.judged, bench.batch_size)
         self._clean = self._judge(self._x, self._y, self._rows)
-        untouched = roles(trial.column.deployment, bench.load(), bench.load()).judged
+        untouched = roles(trial.column.deployment, target, bench.load()).judged
         fresh = Judge(untouched, bench.batch_size)
         self._findings = preflight(self._judge, fresh, self._x, self._y, self._rows)
         idle = self._check_gradient()
@@ -182,7 +184,7 @@ class _Outcome:
                 )
 
     def _states(self, seed: int) -> pa.Table:
-        views = [view_name(stage.surrogate) for stage in self._trial.column.stages]
+        views = [view_label(encode(stage.surrogate)) for stage in self._trial.column.stages]
         inputs = dict(zip(views, self._crafted[seed].by_stage, strict=True))
         return states_table(self._judge.target, {"clean": self._x} | inputs, self._y, seed)
 

@@ -10,18 +10,10 @@ from torch import Tensor
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.equilibrium import residual
 from robustdeq.results.tables import STATES
-from robustdeq.spec import encode
-from robustdeq.surrogates.base import Surrogate, network_behind
+from robustdeq.surrogates.base import network_behind
 
 JUDGED = (0, 1, 2, 3, 4, 6, 8, 12, 16)  # step numbers; the answer itself follows as the last
 _CHUNK = 128
-
-
-def view_name(surrogate: Surrogate) -> str:
-    """A view with the fields that are not its defaults: "intermediate state 4"."""
-    spec = encode(surrogate)
-    fields = [f"{key} {spec[key]}" for key in spec if key not in ("name", "version")]
-    return " ".join([surrogate.plugin_name(), *fields])
 
 
 def states_table(

@@ -117,13 +117,6 @@ class SimultaneousSurface(NetworkSurface):
         super().__init__(deployed, Cost())
         self._model, self._steps, self._prepare = model, steps, prepare
 
-    def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
-    ) -> Reading:
-        require_readable(objective)
-        view = self.view(x, rows, objective.needs)
-        return Reading(objective(view, y, target), view.logits)
-
     def value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
     ) -> Reading:

@@ -81,6 +81,13 @@ class NetworkSurface(Surface):
         with torch.no_grad():
             return View(self._logits(x, rows))
 
+    def value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        require_readable(objective)
+        view = self.view(x, rows, objective.needs)
+        return Reading(objective(view, y, target), view.logits)
+
     def differentiable_logits(self, x: Tensor) -> Tensor:
         self.cost.add(calls=len(x))
         if torch.is_grad_enabled() and x.requires_grad:
@@ -113,13 +120,6 @@ class AutogradSurface(NetworkSurface):
     ):
         super().__init__(deployed, cost or Cost())
         self._no_graph, self._graph = logits, differentiable
-
-    def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
-    ) -> Reading:
-        require_readable(objective)
-        view = self.view(x, rows, objective.needs)
-        return Reading(objective(view, y, target), view.logits)
 
     def value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None

@@ -17,12 +17,17 @@ def may_rank(column: dict[str, Any]) -> bool:
     return goal == "label" and deployment == "own" and str(column.get("eps_factor", 1)) == "1"
 
 
+def view_label(view: dict[str, Any]) -> str:
+    """An encoded view with the fields that are not its defaults: "intermediate state 4"."""
+    fields = [f"{key} {view[key]}" for key in view if key not in ("name", "version")]
+    return " ".join([view["name"], *fields])
+
+
 def derived_column(template: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:
     """The template's stages on one view, named after both; all of them encoded specs."""
-    fields = [f"{key} {view[key]}" for key in view if key not in ("name", "version")]
     return {
         **template,
-        "name": " ".join([f"{template['name']}: {view['name']}", *fields]),
+        "name": f"{template['name']}: {view_label(view)}",
         "stages": [{**stage, "surrogate": view} for stage in template["stages"]],
     }
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
-from robustdeq.models.surface import NetworkSurface, Rows, require_readable
+from robustdeq.models.surface import NetworkSurface, Rows
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
 from robustdeq.surface import Cost, Reading, Surface
@@ -60,13 +60,6 @@ class _Differenced(NetworkSurface):
         self._target, self._view = target, view
         self._draws, self._signs = noise.child("relaxed"), noise.child("directions")
         self._visits = 0
-
-    def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
-    ) -> Reading:
-        require_readable(objective)
-        view = self.view(x, rows, objective.needs)
-        return Reading(objective(view, y, target), view.logits)
 
     def value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None

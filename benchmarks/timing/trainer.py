@@ -12,17 +12,16 @@ from benchmarks.timing.clock import timed
 from benchmarks.timing.library_training import LibraryTraining
 from benchmarks.timing.residual import Residual
 from benchmarks.timing.subjects import find_subject
-from robustdeq.attacks.pgd import PGD
-from robustdeq.data.base import DataSet, Split
+from robustdeq.data.base import DataSet
 from robustdeq.defenses.adversarial_training import AdversarialTraining
 from robustdeq.defenses.base import Batch, DefendedModel, Defense, Task
-from robustdeq.defenses.crafting import training_surface
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import UnknownName
 from robustdeq.models.base import Classifier
 from robustdeq.noise import NoiseStream
 from robustdeq.threats.linf import Linf
+from robustdeq.training import step as training_step
 from robustdeq.training.central import build
 
 
@@ -61,11 +60,12 @@ def pair(
 
 def optimise(entrant: Entrant, data: DataSet, model: Classifier) -> Iterator[int]:
     """Train a network in place, epoch after epoch; yields the images seen, step by step."""
-    recipe, defense = entrant.recipe, entrant.defense
+    recipe = entrant.recipe
     assert recipe.threat is not None
-    target, noise = DefendedModel(defense, model, {}), NoiseStream(entrant.seed)
+    target, noise = DefendedModel(entrant.defense, model, {}), NoiseStream(entrant.seed)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=recipe.weight_decay)
     per_epoch = -(-len(data.train) // recipe.batch_size)
+    steps = recipe.epochs * per_epoch
     memory: dict[str, torch.Tensor] = {}
     seen = 0
     for step in itertools.count():
@@ -73,16 +73,9 @@ def optimise(entrant: Entrant, data: DataSet, model: Classifier) -> Iterator[int
         rows = order.split(recipe.batch_size)[step % per_epoch]
         batch = Batch(data.train.images[rows], data.train.labels[rows], rows, recipe.threat)
         draws = noise.child("step", step).at(rows)
-        model.eval().requires_grad_(False)
-        crafted = defense.craft(target, batch, draws, memory).detach()
-        model.train().requires_grad_(True)
-        loss = defense.objective(target, batch, crafted, draws)
-        steps = recipe.epochs * per_epoch
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.rate(min(step, steps), steps)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
+        done = min(step, steps)
+        moved = replace(target, progress=done / steps)
+        training_step.optimise(moved, batch, draws, memory, optimizer, recipe.rate(done, steps))
         seen += len(rows)
         yield seen
 
@@ -98,22 +91,15 @@ def speed(entrant: Entrant, data: DataSet, model: Classifier, steps: int, warm_u
 def looks(entrant: Entrant, data: DataSet) -> list[Look]:
     """A training from scratch, looked at after every epoch."""
     model = build(entrant, Task(data.shape, data.classes))
+    target, threat = DefendedModel(entrant.defense, model, {}), entrant.recipe.threat
+    assert threat is not None
     run, cpu, found = optimise(entrant, data, model), 0.0, []
     batches = -(-len(data.train) // entrant.recipe.batch_size)
     for _ in range(entrant.recipe.epochs):
         _, lap = timed(lambda: [next(run) for _ in range(batches)])
         cpu += lap.cpu
         weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        found.append(Look(cpu, _held_out(entrant, model, data.held_out), weights))
+        found.append(
+            Look(cpu, training_step.look(target, data.held_out, threat, NoiseStream(0))[1], weights)
+        )
     return found
-
-
-def _held_out(entrant: Entrant, model: Classifier, split: Split) -> float:
-    """Robust accuracy under ten fast steps, as the network would be deployed."""
-    model.eval().requires_grad_(False)
-    rows, threat = torch.arange(len(split)), entrant.recipe.threat
-    assert threat is not None
-    crafted = PGD(steps=10).perturb(
-        training_surface(model), split.images, split.labels, rows, threat, NoiseStream(0)
-    )[0]
-    return float((model.predict(crafted).labels == split.labels).double().mean())

@@ -56,6 +56,10 @@ class Split:
             raise DataError(f"asked for the first {n} of {len(self)} images; give 1 to {len(self)}")
         return Split(self.images[:n], self.labels[:n])
 
+    def to(self, device: torch.device) -> "Split":
+        """The same images and labels on a device."""
+        return Split(self.images.to(device), self.labels.to(device))
+
     def digest(self) -> str:
         """Hex SHA-256 of the shape, the pixels (little-endian float32) and the labels (int64)."""
         sha = hashlib.sha256(repr(tuple(self.images.shape)).encode())

@@ -212,11 +212,16 @@ def overrides(defense: Defense, hook: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class DefendedModel:
-    """Defence, network, weights and calibration together: what is attacked and what is judged."""
+    """Defence, network, weights and calibration together: what is attacked and what is judged.
+
+    Attributes:
+        progress: the share of its training that is done, for schedules; 1 once it is trained.
+    """
 
     defense: Defense
     classifier: Classifier
     calibration: Mapping[str, Any]
+    progress: float = 1.0
 
     def predict(
         self,

@@ -1,24 +1,22 @@
 """Training one entrant on one machine."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from robustdeq.attacks.pgd import PGD
-from robustdeq.data.base import DataSet, Split
+from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Batch, DefendedModel, Task
-from robustdeq.defenses.crafting import training_surface
 from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
 from robustdeq.noise import NoiseStream
 from robustdeq.threats.base import ThreatModel
 from robustdeq.training.state import TrainingState
-
-_LOOK = PGD(steps=10)  # the attack behind the held-out robust accuracy: cheap, and never reported
+from robustdeq.training.step import look, optimise
 
 
 def train(
@@ -90,8 +88,8 @@ class _Run:
         threat: ThreatModel,
     ):
         self._entrant, self._state, self._threat = entrant, state, threat
-        self._train = _on(data.train, device)
-        self._held_out = _on(data.held_out, device)
+        self._train = data.train.to(device)
+        self._held_out = data.held_out.to(device)
         self._noise = NoiseStream(entrant.seed).child("training")
         model = state.model
         assert isinstance(model, Classifier)
@@ -101,15 +99,19 @@ class _Run:
     def epoch(self, bar: tqdm) -> None:
         """One pass over the training images, and a look where the recipe asks for one."""
         state, recipe, number = self._state, self._entrant.recipe, self._state.epoch
-        images, labels = self._train
+        images, labels = self._train.images, self._train.labels
         order = self._noise.permutation(len(images), draw=number).to(images.device)
         total, started = torch.zeros((), device=images.device), time.monotonic()
-        for step, rows in enumerate(order.split(recipe.batch_size)):
+        noise, steps = self._noise.child("epoch", number), recipe.epochs * self.batches_per_epoch
+        for step, rows in enumerate(
+            order.split(recipe.batch_size), number * self.batches_per_epoch
+        ):
             batch = Batch(images[rows], labels[rows], rows, self._threat)
-            rate = recipe.rate(
-                number * self.batches_per_epoch + step, recipe.epochs * self.batches_per_epoch
-            )
-            total += self._step(batch, rate, number) * len(rows)
+            target = replace(self._target, progress=step / steps)
+            total += len(rows) * optimise(
+                target, batch, noise.at(rows), state.memory, state.optimizer,
+                recipe.rate(step, steps),
+            )  # fmt: skip
             bar.update()
         loss = total.item() / len(images)
         if loss != loss:
@@ -120,7 +122,8 @@ class _Run:
         speed = len(images) / (time.monotonic() - started)
         state.epoch = number + 1
         if state.epoch % recipe.validate_every == 0 or state.epoch == recipe.epochs:
-            clean, robust = self._look()
+            noise = self._noise.child("look")
+            clean, robust = look(self._target, self._held_out, self._threat, noise)
             state.keep_best(clean + robust)
             row = {"epoch": state.epoch, "loss": loss, "clean": clean, "robust": robust}
             state.log.append({**row, "images_per_second": round(speed, 1)})
@@ -128,35 +131,3 @@ class _Run:
                 epoch=state.epoch, loss=f"{loss:.3f}", clean=f"{clean:.1%}", robust=f"{robust:.1%}",
                 images=f"{speed:.0f}/s",
             )  # fmt: skip
-
-    def _step(self, batch: Batch, rate: float, epoch: int) -> torch.Tensor:
-        model, defense = self._state.model, self._entrant.defense
-        noise = self._noise.child("epoch", epoch).at(batch.rows)
-        model.eval().requires_grad_(False)
-        x_adv = defense.craft(self._target, batch, noise, self._state.memory).detach()
-        model.train().requires_grad_(True)
-        loss = defense.objective(self._target, batch, x_adv, noise)
-        for group in self._state.optimizer.param_groups:
-            group["lr"] = rate
-        self._state.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self._state.optimizer.step()
-        return loss.detach()
-
-    def _look(self) -> tuple[float, float]:
-        """Clean and robust accuracy on the held-out images, as the model would be deployed."""
-        model, (images, labels) = self._target.classifier, self._held_out
-        model.eval().requires_grad_(False)
-        rows = torch.arange(len(images), device=images.device)
-        noise = self._noise.child("look")
-        surface = training_surface(model)
-        x_adv = _LOOK.perturb(surface, images, labels, rows, self._threat, noise)[0]
-        right = [
-            (self._target.predict(x, rows, noise).labels == labels).float().mean().item()
-            for x in (images, x_adv)
-        ]
-        return right[0], right[1]
-
-
-def _on(split: Split, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    return split.images.to(device), split.labels.to(device)

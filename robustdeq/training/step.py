@@ -1,0 +1,56 @@
+"""What every training loop does: one step of the optimiser, and a look at the held-out images."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from robustdeq.attacks.pgd import PGD
+from robustdeq.data.base import Split
+from robustdeq.defenses.base import Batch, DefendedModel
+from robustdeq.defenses.crafting import training_surface
+from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.threats.base import ThreatModel
+
+_LOOK = PGD(steps=10)  # the attack behind the held-out robust accuracy: cheap, and never reported
+
+
+def optimise(
+    target: DefendedModel,
+    batch: Batch,
+    noise: RowNoise,
+    memory: dict[str, Tensor],
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+) -> Float[Tensor, ""]:
+    """Craft in evaluation mode, then move the weights once; returns the loss before the step.
+
+    Args:
+        memory: what the defence keeps from step to step.
+        rate: the learning rate of this step.
+    """
+    model, defense = target.classifier, target.defense
+    model.eval().requires_grad_(False)
+    x_adv = defense.craft(target, batch, noise, memory).detach()
+    model.train().requires_grad_(True)
+    loss = defense.objective(target, batch, x_adv, noise)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def look(
+    target: DefendedModel, held_out: Split, threat: ThreatModel, noise: NoiseStream
+) -> tuple[float, float]:
+    """Clean and robust accuracy on the held-out images, as the model would be deployed."""
+    model, images, labels = target.classifier, held_out.images, held_out.labels
+    model.eval().requires_grad_(False)
+    rows = torch.arange(len(images), device=images.device)
+    x_adv = _LOOK.perturb(training_surface(model), images, labels, rows, threat, noise)[0]
+    clean, robust = (
+        (target.predict(x, rows, noise).labels == labels).float().mean().item()
+        for x in (images, x_adv)
+    )
+    return clean, robust

@@ -131,8 +131,8 @@ def objective(self, target, batch, x_adv, noise):
 """
 
 TENSOR = """
-def calibrate(self, target, x, y, noise):
-    return {"threshold": x.mean()}
+def calibrate(self, target, held_out, noise):
+    return {"threshold": held_out.x.mean()}
 """
 
 SHORT_COUNTER = """

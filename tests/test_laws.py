@@ -25,7 +25,7 @@ from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.pgd import PGD
 from robustdeq.attacks.square import Square
-from robustdeq.defenses.base import DefendedModel, Defense
+from robustdeq.defenses.base import Batch, DefendedModel, Defense
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import ContractViolation, StoreError
@@ -81,7 +81,8 @@ def target_of(chain):
     defense = Defense.from_text(chain)
     network = build(Entrant(defense), TASK).eval().requires_grad_(False)
     bare, rows = DefendedModel(defense, network, {}), torch.arange(len(DATA.held_out))
-    found = defense.calibrate(bare, DATA.held_out.images, DATA.held_out.labels, NOISE.at(rows))
+    held_out = Batch(DATA.held_out.images, DATA.held_out.labels, rows, LINF)
+    found = defense.calibrate(bare, held_out, NOISE.at(rows))
     return DefendedModel(defense, network, found)
 
 

@@ -40,7 +40,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Batch:
-    """A training batch; `rows` are the samples' positions in the training split."""
+    """Images to learn from; `rows` are their positions in the split they are from."""
 
     x: Float[Tensor, "batch *image"]
     y: Int[Tensor, " batch"]
@@ -105,9 +105,9 @@ class Defense(Plugin, ABC):
         return cross_entropy(logits, batch.y) + target.defense.penalty(target, x_adv, noise)
 
     def calibrate(
-        self, target: "DefendedModel", x: Tensor, y: Tensor, noise: RowNoise
+        self, target: "DefendedModel", held_out: Batch, noise: RowNoise
     ) -> dict[str, Any]:
-        """Plain data fixed once after training on held-out training images (x, y)."""
+        """Plain data fixed once after training, on held-out training images."""
         return {}
 
     def transform(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
@@ -183,9 +183,9 @@ class Wrapper(Defense, ABC):
         return self.base.objective(target, batch, x_adv, noise)
 
     def calibrate(
-        self, target: "DefendedModel", x: Tensor, y: Tensor, noise: RowNoise
+        self, target: "DefendedModel", held_out: Batch, noise: RowNoise
     ) -> dict[str, Any]:
-        return self.base.calibrate(target, x, y, noise)
+        return self.base.calibrate(target, held_out, noise)
 
     def transform(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
         return self.base.transform(target, x, noise)

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.equilibrium import CellProblem, Equilibrium
 from robustdeq.models.base import Classifier, Deployment, Prediction
-from robustdeq.solvers.base import Solver, solve
+from robustdeq.solvers.base import Solver, replay, solve
 
 
 class DEQClassifier(Classifier):
@@ -51,6 +52,21 @@ class DEQClassifier(Classifier):
     def readout(self, z: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch classes"]:
         """Logits of flat states."""
         return self.head(z.unflatten(1, self.state))
+
+    def iterate(self, problem: CellProblem, number: int) -> Float[Tensor, "batch dim"]:
+        """The deployed solver's state of a number (0 is the start), in the graph of its steps.
+
+        A row that has converged before is read where it stopped.
+        """
+        if number == 0:
+            return problem.z0
+        solver = replace(self.solver, max_steps=number)
+        equilibrium = solve(problem, solver, record=(number,))
+        assert equilibrium.states is not None
+        if not torch.is_grad_enabled():
+            return equilibrium.states[0]
+        stopped = torch.where(equilibrium.converged, equilibrium.returned_at, number)
+        return replay(problem, solver, stopped)
 
     def forward(self, x: Tensor) -> Tensor:
         problem = self.problem(x)

@@ -19,7 +19,7 @@ from robustdeq.models.surface import (
     unchanged,
 )
 from robustdeq.objectives.base import Objective, View
-from robustdeq.solvers.base import replay, solve
+from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Reading
 
 Features = Callable[[CellProblem], Tensor]  # problem -> states (B, D), differentiable
@@ -39,7 +39,8 @@ def intermediate_surface(
     """
 
     def features(problem: CellProblem) -> Tensor:
-        (z,) = _iterates(model, problem, (state,))
+        with torch.no_grad():
+            z = model.iterate(problem, state)
         w = problem(z)
         for _ in range(unroll):
             w = w.lerp(problem(w), damping)
@@ -54,16 +55,10 @@ def replayed_surface(
     deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
 ) -> AutogradSurface:
-    """head(z_state), differentiated through all `state` steps of the deployed solver.
-
-    A row that has converged before is read where it stopped.
-    """
-    solver = replace(model.solver, max_steps=state)
+    """head(z_state), differentiated through all `state` steps of the deployed solver."""
 
     def features(problem: CellProblem) -> Tensor:
-        equilibrium = solve(problem, solver)
-        stopped = torch.where(equilibrium.converged, equilibrium.returned_at, state)
-        return replay(problem, solver, stopped)
+        return model.iterate(problem, state)
 
     return _readout_surface(model, features, deployed, prepare)
 
@@ -152,18 +147,6 @@ class SimultaneousSurface(NetworkSurface):
 
     def _problem(self, x: Tensor, rows: Rows) -> CellProblem:
         return counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
-
-
-def _iterates(
-    model: DEQClassifier, problem: CellProblem, record: tuple[int, ...]
-) -> tuple[Tensor, ...]:
-    """The deployed solver's iterates of these numbers (0 is the start), without a graph."""
-    last = max(record)
-    if last == 0:
-        return (problem.z0,) * len(record)
-    states = solve(problem, replace(model.solver, max_steps=last), record=record).states
-    assert states is not None
-    return tuple(states)
 
 
 def _readout_surface(

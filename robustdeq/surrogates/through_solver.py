@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.models.state_surfaces import replayed_surface
 from robustdeq.models.surface import through_solver_surface
@@ -23,7 +23,8 @@ class ThroughSolverView(Surrogate):
     """Full backpropagation through the deployed T steps, cold.
 
     Right whether or not a row converges; what it breaks and `defended` does not is a warning about
-    the implicit gradient.
+    the implicit gradient. Where inference has a path of its own, the gradient is the network's and
+    the deployed answer confirms.
 
     Attributes:
         state: read the solver's iterate of this number instead of its answer: the exact gradient of
@@ -37,11 +38,7 @@ class ThroughSolverView(Surrogate):
             raise SpecError(f"state {self.state}; expected a step number from 1 on")
 
     def applies(self, target: DefendedModel) -> str | None:
-        if (reason := needs_state(target, self.state or 0)) is not None:
-            return reason
-        if self.state is None and overrides(target.defense, "infer"):
-            return f"{target.defense.chain} answers by its own `infer`, not by one solve"
-        return None
+        return needs_state(target, self.state or 0)
 
     def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
         view = (network_behind(target), deployed(target, noise), straight_through(target, noise))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.jacobian_free import JacobianFree
-from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.models.surface import adjoint_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.surface import Surface
@@ -29,11 +29,7 @@ class Truncated(Surrogate):
     adjoint: Adjoint = field(default_factory=JacobianFree)
 
     def applies(self, target: DefendedModel) -> str | None:
-        if (reason := needs_equilibrium(target)) is not None:
-            return reason
-        if overrides(target.defense, "infer"):
-            return f"{target.defense.chain} answers by its own `infer`, not by one solve"
-        return None
+        return needs_equilibrium(target)
 
     def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
         return adjoint_surface(

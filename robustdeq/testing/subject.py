@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 
 import torch
 from torch import Tensor
@@ -24,9 +25,11 @@ from robustdeq.models.base import Classifier, Prediction
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.testing.toys import TASK, toy_data, toy_images
 from robustdeq.threats.base import ThreatModel
+from robustdeq.threats.linf import Linf
 from robustdeq.training.central import build, train
 
 COUNT = 16  # images
+_HELD_OUT = Linf(Fraction(1, 8))  # what a calibration is told the threat is
 NOISE = NoiseStream(0).child("contract")
 
 
@@ -54,8 +57,7 @@ class Subject:
         """An untrained network, calibrated."""
         network = self.network()
         bare = DefendedModel(self.defense, network, {})
-        split = self.images
-        found = self.defense.calibrate(bare, split.images, split.labels, self.noise())
+        found = self.defense.calibrate(bare, self.batch(_HELD_OUT), self.noise())
         return DefendedModel(self.defense, network, found)
 
     def noise(self) -> RowNoise:

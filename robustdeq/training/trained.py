@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.data.base import DataSet
-from robustdeq.defenses.base import DefendedModel, Task
+from robustdeq.defenses.base import Batch, DefendedModel, Task
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError
 from robustdeq.models.base import Classifier
@@ -124,12 +124,15 @@ def _enter(
 ) -> Trained:
     """Calibrate on the held-out images and write the entrant's entry, the last step of training."""
     device = next(model.parameters()).device
-    images, labels = data.held_out.images.to(device), data.held_out.labels.to(device)
-    noise = NoiseStream(entrant.seed).child("calibration")
-    rows = torch.arange(len(images), device=device)
+    split, threat = data.held_out.to(device), entrant.recipe.threat
+    assert threat is not None, "training would have refused"
+    held_out = Batch(
+        split.images, split.labels, torch.arange(len(split.images), device=device), threat
+    )
+    noise = NoiseStream(entrant.seed).child("calibration").at(held_out.rows)
     target = DefendedModel(entrant.defense, model, {})
-    calibration = entrant.defense.calibrate(target, images, labels, noise.at(rows))
-    randomised = _randomised(replace(target, calibration=calibration), images[:_PROBED])
+    calibration = entrant.defense.calibrate(target, held_out, noise)
+    randomised = _randomised(replace(target, calibration=calibration), held_out.x[:_PROBED])
     facts = {
         "chain": entrant.chain,
         "entrant": encode(entrant),

@@ -58,8 +58,8 @@ class Twice(Wrapper):
     stage: ClassVar[str] = "inference"
     card: ClassVar[Card] = Card("Twice", "by hand")
 
-    def calibrate(self, target, x, y, noise):
-        return {"factor": 2.0, "images": len(x)}
+    def calibrate(self, target, held_out, noise):
+        return {"factor": 2.0, "images": len(held_out.x)}
 
     def infer(self, target, x, noise):
         answer = self.base.infer(target, x, noise)

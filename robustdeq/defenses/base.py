@@ -12,8 +12,10 @@ from torch.nn.functional import cross_entropy
 
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
+from robustdeq.models.training_surface import training_surface
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.registry import Plugin, find
+from robustdeq.surface import Surface
 from robustdeq.threats.base import ThreatModel
 
 Stage = Literal["network", "training", "inference"]
@@ -58,7 +60,8 @@ class Defense(Plugin, ABC):
 
     kind: ClassVar[str] = "defenses"
     stage: ClassVar[Stage] = "network"
-    adaptive: ClassVar[tuple[str, ...]] = ()  # views to be attacked through, beside derived ones
+    # Views to be attacked through beside derived ones: names or tables, as in a protocol.
+    adaptive: ClassVar[tuple[str | dict[str, Any], ...]] = ()
     card: ClassVar[Card]
 
     @classmethod
@@ -88,6 +91,10 @@ class Defense(Plugin, ABC):
     ) -> Tensor:
         """The training input (B, *image). `memory` lasts across the epochs of one training."""
         return batch.x
+
+    def crafting_surface(self, target: "DefendedModel", noise: RowNoise) -> Surface:
+        """What the inner maximisation of a training step climbs on."""
+        return training_surface(target.classifier)
 
     def outputs(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
         """The logits (B, C) that the training loss reads."""
@@ -170,6 +177,9 @@ class Wrapper(Defense, ABC):
         self, target: "DefendedModel", batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         return self.base.craft(target, batch, noise, memory)
+
+    def crafting_surface(self, target: "DefendedModel", noise: RowNoise) -> Surface:
+        return self.base.crafting_surface(target, noise)
 
     def outputs(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
         return self.base.outputs(target, x, noise)

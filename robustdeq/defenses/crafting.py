@@ -1,4 +1,4 @@
-"""The network under training as an attack sees it, for defences that craft their inputs."""
+"""The inner maximisation of defences that craft their inputs."""
 
 from fractions import Fraction
 
@@ -6,32 +6,15 @@ from torch import Tensor
 
 from robustdeq.attacks.base import Attack
 from robustdeq.defenses.base import Batch, DefendedModel
-from robustdeq.models.base import Classifier
-from robustdeq.models.deq import DEQClassifier
-from robustdeq.models.fast_surface import FastSurface
-from robustdeq.models.surface import network_surface, through_solver_surface
-from robustdeq.noise import NoiseStream
+from robustdeq.noise import RowNoise
 from robustdeq.objectives.base import Objective
 from robustdeq.surface import Surface
 
 
-def training_surface(classifier: Classifier) -> Surface:
-    """Logits and gradients for an inner maximisation; nothing is confirmed, no row is dropped.
-
-    Of an equilibrium the fast surface: between two optimiser steps the weights move it further than
-    its state lags behind there. Of a solver that stops short of equilibria, its steps.
-    """
-    if isinstance(classifier, DEQClassifier):
-        if classifier.solver.finds_equilibria:
-            return FastSurface(classifier)
-        return through_solver_surface(classifier)
-    return network_surface(lambda x, rows: classifier(x))
-
-
-def found_by(attack: Attack, target: DefendedModel, batch: Batch, noise: NoiseStream) -> Tensor:
+def found_by(attack: Attack, target: DefendedModel, batch: Batch, noise: RowNoise) -> Tensor:
     """What an attack puts forward first (B, *image) against the network under training."""
-    surface = training_surface(target.classifier)
-    return attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, noise)[0]
+    surface, stream = target.defense.crafting_surface(target, noise), noise.stream.child("craft")
+    return attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, stream)[0]
 
 
 def ascend(

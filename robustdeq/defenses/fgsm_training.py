@@ -10,9 +10,9 @@ from torch import Tensor
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
-from robustdeq.defenses.crafting import ascend, found_by, training_surface
+from robustdeq.defenses.crafting import ascend, found_by
 from robustdeq.errors import SpecError
-from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.noise import RowNoise
 from robustdeq.objectives.cross_entropy import CrossEntropy
 
 BATCHES, GAP = "fgsm-training.batches", "fgsm-training.gap"  # what `memory` holds
@@ -69,23 +69,25 @@ class FgsmTraining(Wrapper):
     def craft(
         self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
     ) -> Tensor:
-        stream, count = noise.stream.child("craft"), int(memory.get(BATCHES, torch.tensor(0)))
+        count = int(memory.get(BATCHES, torch.tensor(0)))
         memory[BATCHES] = torch.tensor(count + 1)
         if count % self.every:
             one_step = float(memory[GAP]) <= self.margin
-            return (self._one_step if one_step else self._strong)(target, batch, stream)
-        quick, slow = (make(target, batch, stream) for make in (self._one_step, self._strong))
+            return (self._one_step if one_step else self._strong)(target, batch, noise)
+        quick, slow = (make(target, batch, noise) for make in (self._one_step, self._strong))
         accuracies = [
-            (target.predict(x, batch.rows, stream).labels == batch.y).double().mean()
+            (target.predict(x, batch.rows, noise.stream.child("craft")).labels == batch.y)
+            .double()
+            .mean()
             for x in (quick, slow)
         ]
         memory[GAP] = (accuracies[0] - accuracies[1]).cpu()
         return quick if float(memory[GAP]) <= self.margin else slow
 
-    def _one_step(self, target: DefendedModel, batch: Batch, stream: NoiseStream) -> Tensor:
-        start = batch.threat.random_start(batch.x, batch.rows, stream)
-        surface = training_surface(target.classifier)
+    def _one_step(self, target: DefendedModel, batch: Batch, noise: RowNoise) -> Tensor:
+        start = batch.threat.random_start(batch.x, batch.rows, noise.stream.child("craft"))
+        surface = target.defense.crafting_surface(target, noise)
         return ascend(surface, start, batch, CrossEntropy(), 1, self.step)
 
-    def _strong(self, target: DefendedModel, batch: Batch, stream: NoiseStream) -> Tensor:
-        return found_by(self.strong, target, batch, stream)
+    def _strong(self, target: DefendedModel, batch: Batch, noise: RowNoise) -> Tensor:
+        return found_by(self.strong, target, batch, noise)

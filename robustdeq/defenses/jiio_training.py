@@ -52,4 +52,4 @@ class JIIOTraining(Wrapper):
     def craft(
         self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
     ) -> Tensor:
-        return found_by(self.attack, target, batch, noise.stream.child("craft"))
+        return found_by(self.attack, target, batch, noise)

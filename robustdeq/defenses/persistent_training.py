@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
-from robustdeq.defenses.crafting import ascend, training_surface
+from robustdeq.defenses.crafting import ascend
 from robustdeq.errors import SpecError
 from robustdeq.noise import RowNoise
 from robustdeq.objectives.cross_entropy import CrossEntropy
@@ -65,7 +65,7 @@ class PersistentTraining(Wrapper):
         fresh = (visits[batch.rows] % self.reset == 0).reshape(-1, *[1] * (batch.x.ndim - 1))
         last = threat.project(batch.x + kept[batch.rows], batch.x)
         x = torch.where(fresh, threat.random_start(batch.x, batch.rows, stream), last)
-        surface = training_surface(target.classifier)
+        surface = target.defense.crafting_surface(target, noise)
         x = ascend(surface, x, batch, CrossEntropy(), self.steps, self.step)
         kept[batch.rows] = x - batch.x
         visits[batch.rows] += 1

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
-from robustdeq.defenses.crafting import ascend, training_surface
+from robustdeq.defenses.crafting import ascend
 from robustdeq.errors import SpecError
 from robustdeq.noise import RowNoise
 from robustdeq.objectives.divergence import Divergence
@@ -45,7 +45,7 @@ class Trades(Wrapper):
     def craft(
         self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
     ) -> Tensor:
-        surface, ascent = training_surface(target.classifier), Divergence()
+        surface, ascent = target.defense.crafting_surface(target, noise), Divergence()
         reference = surface.view(batch.x, batch.rows, ascent.needs).logits
         start = 1e-3 * noise.child("trades").normal(tuple(batch.x.shape[1:])).to(batch.x)
         x = batch.threat.project(batch.x + start, batch.x)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.equilibrium import CellProblem, Equilibrium
+from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Deployment, Prediction
 from robustdeq.solvers.base import Solver, replay, solve
 
@@ -24,6 +25,7 @@ class DEQClassifier(Classifier):
         state: the shape of one row's state.
         solver: the deployed one; its tolerance and budget are part of the model.
         adjoint: the rule that trains the network. An attack brings its own.
+        start: u -> the solver's start (B, *state); zero without one.
     """
 
     def __init__(
@@ -34,16 +36,20 @@ class DEQClassifier(Classifier):
         state: tuple[int, ...],
         solver: Solver,
         adjoint: Adjoint,
+        start: nn.Module | None = None,
     ):
         super().__init__()
-        self.inject, self.cell, self.head = inject, cell, head
+        self.inject, self.cell, self.head, self.start = inject, cell, head, start
         self.state, self.solver, self.adjoint = state, solver, adjoint
 
     def problem(self, x: Float[Tensor, "batch *image"]) -> CellProblem:
-        """The fixed-point problem of a batch, started at zero."""
+        """The fixed-point problem of a batch."""
         u = self.inject(x)
-        z0 = torch.zeros(len(x), *self.state, dtype=u.dtype, device=u.device).flatten(1)
-        return CellProblem(self._flat_cell, (u,), z0)
+        if self.start is None:
+            z0 = torch.zeros(len(x), *self.state, dtype=u.dtype, device=u.device)
+        else:
+            z0 = self.start(u)
+        return CellProblem(self._flat_cell, (u,), z0.flatten(1))
 
     def solve(self, x: Float[Tensor, "batch *image"], record: Sequence[int] = ()) -> Equilibrium:
         """The deployed equilibrium, cold."""
@@ -104,6 +110,20 @@ class DEQClassifier(Classifier):
 
     def _flat_cell(self, z: Tensor, u: Tensor) -> Tensor:
         return self.cell(z.unflatten(1, self.state), u).flatten(1)
+
+
+def require_deq(classifier: Classifier, who: str) -> DEQClassifier:
+    """The network, if it is an equilibrium network.
+
+    Raises:
+        SpecError: it is none; the message names `who` needs one.
+    """
+    if isinstance(classifier, DEQClassifier):
+        return classifier
+    raise SpecError(
+        f"{who} needs the states of an equilibrium network, and {type(classifier).__name__} has "
+        f"none; wrap vanilla, for example"
+    )
 
 
 def jacobian_penalty(

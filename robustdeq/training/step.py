@@ -7,7 +7,7 @@ from torch import Tensor
 from robustdeq.attacks.pgd import PGD
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import Batch, DefendedModel
-from robustdeq.defenses.crafting import training_surface
+from robustdeq.models.training_surface import training_surface
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.threats.base import ThreatModel
 

@@ -1,0 +1,20 @@
+"""The network under training as an attack sees it."""
+
+from robustdeq.models.base import Classifier
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.fast_surface import FastSurface
+from robustdeq.models.surface import network_surface, through_solver_surface
+from robustdeq.surface import Surface
+
+
+def training_surface(classifier: Classifier) -> Surface:
+    """Logits and gradients for an inner maximisation; nothing is confirmed, no row is dropped.
+
+    Of an equilibrium the fast surface: between two optimiser steps the weights move it further than
+    its state lags behind there. Of a solver that stops short of equilibria, its steps.
+    """
+    if isinstance(classifier, DEQClassifier):
+        if classifier.solver.finds_equilibria:
+            return FastSurface(classifier)
+        return through_solver_surface(classifier)
+    return network_surface(lambda x, rows: classifier(x))

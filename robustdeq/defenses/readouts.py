@@ -1,0 +1,45 @@
+"""What defences share that read other states than the answer's."""
+
+import torch
+from torch import Tensor
+
+from robustdeq.defenses.base import DefendedModel, Task, Wrapper, overrides
+from robustdeq.errors import SpecError
+from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.noise import RowNoise
+
+
+def refuse_own_inference(wrapper: Wrapper) -> None:
+    """
+    Raises:
+        SpecError: the base answers by an `infer` of its own, which this wrapper would replace.
+    """
+    if overrides(wrapper.base, "infer"):
+        raise SpecError(
+            f"{wrapper.chain}: {wrapper.plugin_name()} reads the network's own states, and "
+            f"{wrapper.base.chain} has an inference of its own; wrap only one of the two"
+        )
+
+
+def network_with_states(wrapper: Wrapper, task: Task, last: int) -> DEQClassifier:
+    """The base's network, whose solver goes as far as state `last`.
+
+    Raises:
+        SpecError: it has no states, or the state lies beyond the solver's step limit.
+    """
+    model = require_deq(wrapper.base.build(task), wrapper.chain)
+    if last > model.solver.max_steps:
+        raise SpecError(
+            f"{wrapper.chain}: state {last} lies beyond the {model.solver.max_steps} steps of the "
+            f"solver of {wrapper.base.chain}; choose 1 to {model.solver.max_steps}"
+        )
+    return model
+
+
+def transformed(target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    """The chain's own `transform` of x, with the identity as its derivative."""
+    if not overrides(target.defense, "transform"):
+        return x
+    with torch.no_grad():
+        answer = target.defense.transform(target, x, noise)
+    return answer + (x - x.detach())

@@ -8,11 +8,11 @@ from torch import Tensor
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Task
+from robustdeq.defenses.regularised import equilibrium_penalty
 from robustdeq.models.cells import TanhCell, normalised_injection, pooled_head
-from robustdeq.models.deq import DEQClassifier, jacobian_penalty
-from robustdeq.models.fast_surface import ASCENT
+from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import RowNoise
-from robustdeq.solvers.base import Solver, solve
+from robustdeq.solvers.base import Solver
 from robustdeq.solvers.picard import Picard
 
 
@@ -53,11 +53,4 @@ class Vanilla(Defense):
         )
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        model = target.classifier
-        assert isinstance(model, DEQClassifier)
-        if not self.jacobian_penalty:
-            return x.new_zeros(())
-        problem = model.problem(x)
-        z = solve(problem, ASCENT).z  # near enough: the Jacobian varies slowly
-        v = noise.child("jacobian").normal(tuple(z.shape[1:])).to(z)
-        return self.jacobian_penalty * jacobian_penalty(problem, z, v)
+        return equilibrium_penalty(target, x, noise, self.jacobian_penalty)

@@ -6,9 +6,8 @@ thinks of; so the views follow from the hooks that its chain overrides, and cann
 
 from fractions import Fraction
 
-from robustdeq.defenses.base import Defense, overrides
+from robustdeq.defenses.base import Defense, Wrapper, overrides
 from robustdeq.evaluation.protocol import Column
-from robustdeq.registry import find
 from robustdeq.results.protocol import derived_column
 from robustdeq.spec import decode, encode
 from robustdeq.surrogates.base import Surrogate
@@ -25,14 +24,20 @@ def derived_views(defense: Defense, randomised: bool) -> tuple[Surrogate, ...]:
 
     `transform` or `infer`: straight through it, through its inner updates at two slopes of their
     sign, and the same weights without it. Answers that depend on the noise: the expectation over
-    it. And whatever the chain itself names in `adaptive`.
+    it. And whatever any defence of the chain names in `adaptive`.
     """
     views: list[Surrogate] = []
     if overrides(defense, "transform") or overrides(defense, "infer"):
         views += [StraightThrough(), *(ThroughDefence(tau=tau) for tau in _TAUS), Undefended()]
     if randomised:
         views.append(Expectation())
-    return (*views, *(find("surrogates", name)() for name in defense.adaptive))
+    return (*views, *_named(defense))
+
+
+def _named(defense: Defense) -> tuple[Surrogate, ...]:
+    """The views that the defences of a chain name themselves, outermost first."""
+    own = tuple(decode(Surrogate, view) for view in defense.adaptive)
+    return (*own, *_named(defense.base)) if isinstance(defense, Wrapper) else own
 
 
 def derived_columns(

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Task
-from robustdeq.models.cells import pooled_head
+from robustdeq.models.cells import Cell, pooled_head
 from robustdeq.models.deq import DEQClassifier, jacobian_penalty
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import solve
 
 
-class ResidualCell(nn.Module):
+class ResidualCell(Cell):
     """f(z; u) = N3(relu(z + N2(u + W2 N1(relu(W1 z))))): two 3x3 convolutions, three GroupNorms.
 
     The single-stream residual cell of Bai, Koltun, Kolter (2020, "Multiscale deep equilibrium

@@ -13,7 +13,7 @@ from robustdeq.defenses.regularised import equilibrium_penalty
 from robustdeq.errors import SpecError
 from robustdeq.models import linear_heads
 from robustdeq.models.cells import TanhCell, normalised_injection
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.deq import DEQClassifier, require_deq
 from robustdeq.models.lyapunov import LyapunovFunction, LyapunovProjection
 from robustdeq.models.projected import (
     CentredCell,
@@ -108,8 +108,9 @@ class LyaDEQ(Defense):
         return _PLACES[self.mode](nominal, LyapunovProjection(function, self.alpha))
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        settles = self.mode in ("layer", "centred", "off")
-        return equilibrium_penalty(target, x, noise, self.jacobian_penalty if settles else 0)
+        model = require_deq(target.classifier, self.chain)
+        weight = self.jacobian_penalty if model.solver.finds_equilibria else 0.0
+        return equilibrium_penalty(model.problem(x), noise, weight)
 
     def _head(self, task: Task) -> nn.Module:
         _, height, width = task.shape

@@ -2,18 +2,17 @@
 
 from torch import Tensor
 
-from robustdeq.defenses.base import DefendedModel
-from robustdeq.models.deq import jacobian_penalty, require_deq
+from robustdeq.equilibrium import CellProblem
+from robustdeq.models.deq import jacobian_penalty
 from robustdeq.models.fast_surface import ASCENT
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import solve
 
 
-def equilibrium_penalty(target: DefendedModel, x: Tensor, noise: RowNoise, weight: float) -> Tensor:
+def equilibrium_penalty(problem: CellProblem, noise: RowNoise, weight: float) -> Tensor:
     """weight |J^T v|^2 / |v|^2 at the equilibrium, one probe a row; 0 if the weight is 0."""
     if not weight:
-        return x.new_zeros(())
-    problem = require_deq(target.classifier, target.defense.chain).problem(x)
+        return problem.z0.new_zeros(())
     z = solve(problem, ASCENT).z  # near enough: the Jacobian varies slowly
     v = noise.child("jacobian").normal(tuple(z.shape[1:])).to(z)
     return weight * jacobian_penalty(problem, z, v)

@@ -10,7 +10,7 @@ from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Task
 from robustdeq.defenses.regularised import equilibrium_penalty
 from robustdeq.models.cells import TanhCell, normalised_injection, pooled_head
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.deq import DEQClassifier, require_deq
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import Solver
 from robustdeq.solvers.picard import Picard
@@ -53,4 +53,5 @@ class Vanilla(Defense):
         )
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        return equilibrium_penalty(target, x, noise, self.jacobian_penalty)
+        model = require_deq(target.classifier, self.chain)
+        return equilibrium_penalty(model.problem(x), noise, self.jacobian_penalty)

@@ -1,10 +1,32 @@
 """Cells: the layers f(z; u) whose fixed points are the networks' hidden states."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+Map = Callable[..., Tensor]
 
-class TanhCell(nn.Module):
+
+class Cell(nn.Module, ABC):
+    """The layer f(z; u) of an equilibrium network: states (B, *state) to states, row by row."""
+
+    @abstractmethod
+    def forward(self, z: Tensor, u: Tensor) -> Tensor:
+        """One evaluation of f."""
+
+    def fixed(self) -> Map:
+        """f for the weights as they are now: what depends on them alone is computed here, once.
+
+        A solve evaluates f dozens of times. A weight normalisation or the inverse of a matrix
+        belongs here, in the autograd graph, and not into every evaluation. The map takes (z, u),
+        and whatever else of each row the network gives its cell.
+        """
+        return self
+
+
+class TanhCell(Cell):
     """f(z; u) = tanh(u + W2 * tanh(W1 * z)), with two 3x3 convolutions.
 
     A saturating cell without a normalisation inside. With the injection normalised and the Jacobian

@@ -12,6 +12,7 @@ from robustdeq.adjoints.base import Adjoint
 from robustdeq.equilibrium import CellProblem, Equilibrium
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Deployment, Prediction
+from robustdeq.models.cells import Cell, Map
 from robustdeq.solvers.base import Solver, replay, solve
 
 
@@ -20,7 +21,7 @@ class DEQClassifier(Classifier):
 
     Args:
         inject: x (B, C, H, W) -> u (B, *state), row by row.
-        cell: (z, u) -> (B, *state).
+        cell: (z, u) -> (B, *state); its weights are looked at once per problem.
         head: (B, *state) -> logits (B, classes).
         state: the shape of one row's state.
         solver: the deployed one; its tolerance and budget are part of the model.
@@ -31,7 +32,7 @@ class DEQClassifier(Classifier):
     def __init__(
         self,
         inject: nn.Module,
-        cell: nn.Module,
+        cell: Cell,
         head: nn.Module,
         state: tuple[int, ...],
         solver: Solver,
@@ -49,7 +50,7 @@ class DEQClassifier(Classifier):
             z0 = torch.zeros(len(x), *self.state, dtype=u.dtype, device=u.device)
         else:
             z0 = self.start(u)
-        return CellProblem(self._flat_cell, (u,), z0.flatten(1))
+        return CellProblem(flat_map(self.cell.fixed(), self.state), (u,), z0.flatten(1))
 
     def solve(self, x: Float[Tensor, "batch *image"], record: Sequence[int] = ()) -> Equilibrium:
         """The deployed equilibrium, cold."""
@@ -108,8 +109,14 @@ class DEQClassifier(Classifier):
         other.adjoint = adjoint or self.adjoint
         return other
 
-    def _flat_cell(self, z: Tensor, u: Tensor) -> Tensor:
-        return self.cell(z.unflatten(1, self.state), u).flatten(1)
+
+def flat_map(f: Map, state: tuple[int, ...]) -> Map:
+    """A cell's map on flat states (B, D) for one on states (B, *state)."""
+
+    def flat(z: Tensor, *context: Tensor) -> Tensor:
+        return f(z.unflatten(1, state), *context).flatten(1)
+
+    return flat
 
 
 def require_deq(classifier: Classifier, who: str) -> DEQClassifier:

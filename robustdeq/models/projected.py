@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from robustdeq.adjoints.exact import Exact
+from robustdeq.models.cells import Cell
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.lyapunov import LyapunovProjection
 from robustdeq.solvers.base import solve
@@ -28,13 +29,13 @@ class ProjectedLayer(nn.Module):
         return self.projection(flat, flat).reshape(z.shape)
 
 
-class ProjectedCell(nn.Module):
+class ProjectedCell(Cell):
     """z + F~(z; u) with F~ the projected residual field f(z; u) - z: Euler steps of length 1.
 
     Its only equilibrium is near 0, whatever u; what a solver returns is decided by where it stops.
     """
 
-    def __init__(self, cell: nn.Module, projection: LyapunovProjection):
+    def __init__(self, cell: Cell, projection: LyapunovProjection):
         super().__init__()
         self.cell, self.projection = cell, projection
 
@@ -47,7 +48,7 @@ class ProjectedCell(nn.Module):
         return self.projection(z.flatten(1), v.flatten(1)).reshape(z.shape)
 
 
-class FlowCell(nn.Module):
+class FlowCell(Cell):
     """One step of the classical Runge-Kutta method (Kutta 1901) along the projected field."""
 
     def __init__(self, cell: ProjectedCell, step: float):
@@ -81,10 +82,10 @@ class CentredInjection(nn.Module):
         return torch.cat([problem.context[0], z.unflatten(1, model.state)], dim=1)
 
 
-class CentredCell(nn.Module):
+class CentredCell(Cell):
     """The projected field with V centred at z*, which therefore stays the equilibrium."""
 
-    def __init__(self, cell: nn.Module, projection: LyapunovProjection):
+    def __init__(self, cell: Cell, projection: LyapunovProjection):
         super().__init__()
         self.cell, self.projection = cell, projection
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Wrapper
-from robustdeq.models.cells import pooled_head
+from robustdeq.models.cells import Cell, pooled_head
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.solvers.picard import Picard
 from robustdeq.testing.toys import TASK
@@ -85,7 +85,7 @@ def wrapped(kind, target, **fields):
     return DefendedModel(kind(base=target.defense, **fields), target.classifier, {})
 
 
-class _Latch(nn.Module):
+class _Latch(Cell):
     """tanh(2 z + u): two equilibria a unit wherever |u| < 0.53, so a warm solve remembers."""
 
     def forward(self, z, u):

@@ -37,6 +37,7 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import UnknownName
+from robustdeq.models.cells import Cell
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.solvers.picard import Picard
 from robustdeq.surface import Cost
@@ -78,7 +79,7 @@ def test_the_opponents_evaluations_are_counted_per_image():
     assert cost.counts == {"forward": (7 + 9) * 5, "vjp": 8 * 5}
 
 
-class RotationCell(torch.nn.Module):
+class RotationCell(Cell):
     """f(z; u) = A z + u."""
 
     def __init__(self, matrix):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from robustdeq.defenses.base import Card, DefendedModel, Task, Wrapper
 from robustdeq.models.base import Classifier
+from robustdeq.models.cells import Cell
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.testing.impostors.base import (
     Form,
@@ -34,14 +35,14 @@ class _DrivenInjection(nn.Module):
         return torch.cat([self.inner(x), 1.0 + torch.sin(_RIPPLE * x.mean(1, keepdim=True))], 1)
 
 
-class _StiffCell(nn.Module):
+class _StiffCell(Cell):
     """z' = f(z; u) + c s and s' = (1 - r) s + d, with d the driven channel of u.
 
     After the deployed steps s is of the order of 100 and c s of 1e-3, which no label sees. But each
     step adds 1e8 c = 1000 times a cosine to dz/dx, another sign at every pixel and every x.
     """
 
-    def __init__(self, inner: nn.Module):
+    def __init__(self, inner: Cell):
         super().__init__()
         self.inner = inner
 

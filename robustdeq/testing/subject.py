@@ -24,7 +24,8 @@ from robustdeq.models.base import Classifier, Prediction
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.testing.toys import TASK, toy_data, toy_images
 from robustdeq.threats.base import ThreatModel
-from robustdeq.training.central import build, train
+from robustdeq.training.central import build
+from robustdeq.training.loops.base import train
 
 COUNT = 16  # images
 NOISE = NoiseStream(0).child("contract")
@@ -84,7 +85,7 @@ class Subject:
         return ROUNDING if solver is None else 10 * solver
 
     def losses(self, threat: ThreatModel, steps: int) -> list[float]:
-        """The training loss before each of some optimiser steps on one and the same batch."""
+        """The training loss at each row of the log, on one batch; centrally a row is a step."""
         recipe = Recipe(threat, epochs=steps, batch_size=COUNT, validate_every=1)
         data = toy_data(train=COUNT, held_out=4, test=1)
         entrant = Entrant(self.defense, recipe).trained

@@ -10,7 +10,7 @@ from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Task
 from robustdeq.models.cells import TanhCell, normalised_injection, pooled_head
 from robustdeq.models.deq import DEQClassifier, jacobian_penalty
-from robustdeq.models.fast_surface import ASCENT
+from robustdeq.models.fast_surface import ASCENT, affordable
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import Solver, solve
 from robustdeq.solvers.picard import Picard
@@ -58,6 +58,6 @@ class Vanilla(Defense):
         if not self.jacobian_penalty:
             return x.new_zeros(())
         problem = model.problem(x)
-        z = solve(problem, ASCENT).z  # near enough: the Jacobian varies slowly
+        z = solve(problem, affordable(ASCENT, model)).z  # near enough: the Jacobian varies slowly
         v = noise.child("jacobian").normal(tuple(z.shape[1:])).to(z)
         return self.jacobian_penalty * jacobian_penalty(problem, z, v)

@@ -51,9 +51,9 @@ class Federated(Wrapper):
         citation="Gkillas, Ampeliotis, Berberidis, EUSIPCO 2023, arXiv 2305.18646",
         equation="not accessible to us: fusion weights and protocol are our own choice",
     )
-    clients: int = 5
-    rounds: int = 15
-    budgets: tuple[int, ...] = (2, 4, 8, 16, 60)
+    clients: int = 4
+    rounds: int = 10
+    budgets: tuple[int, ...] = (2, 4, 16, 60)
     fusion: str = "fedavg"
     by_images: bool = True
     alpha: float | None = None

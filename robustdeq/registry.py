@@ -27,11 +27,13 @@ CONTRACTS = {
     "audits": "Audit",
     "data": "DataSource",
     "defenses": "Defense",
+    "loops": "Loop",
     "objectives": "Objective",
     "solvers": "Solver",
     "surrogates": "Surrogate",
     "threats": "ThreatModel",
 }
+_INSIDE = {"loops": "training.loops"}  # kinds whose package lies within another one
 _LONE = "robustdeq_lone_files"
 
 
@@ -137,11 +139,11 @@ def contract(kind: str) -> type[Plugin]:
     """The abstract class that the plug-ins of a kind fulfil."""
     if kind not in CONTRACTS:
         raise UnknownName("kind of plug-in", kind, CONTRACTS)
-    return getattr(importlib.import_module(f"robustdeq.{kind}.base"), CONTRACTS[kind])
+    return getattr(importlib.import_module(_module_name(kind, "base")), CONTRACTS[kind])
 
 
 def _module_name(kind: str, name: str) -> str:
-    return f"robustdeq.{kind}.{name.replace('-', '_')}"
+    return f"robustdeq.{_INSIDE.get(kind, kind)}.{name.replace('-', '_')}"
 
 
 def _provided(module: ModuleType, path: Path) -> tuple[str, str]:

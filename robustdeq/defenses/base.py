@@ -60,6 +60,7 @@ class Defense(Plugin, ABC):
 
     kind: ClassVar[str] = "defenses"
     stage: ClassVar[Stage] = "network"
+    loop: ClassVar[str] = "central"  # the plug-in of the kind `loops` that trains it
     # Views to be attacked through beside derived ones: names or tables, as in a protocol.
     adaptive: ClassVar[tuple[str | dict[str, Any], ...]] = ()
     card: ClassVar[Card]
@@ -165,6 +166,18 @@ class Wrapper(Defense, ABC):
         inner = self.base.chain.split("/")
         if self.plugin_name() in inner:
             raise SpecError(f"{self.chain!r} wraps {self.plugin_name()!r} around itself")
+        if self.stage == "training" and self.base.loop != Defense.loop:
+            _, _, rest = self.base.chain.partition("/")
+            raise SpecError(
+                f"{self.chain!r}: the training loop {self.base.loop!r} runs what stands inside "
+                f"{self.base.plugin_name()!r}, and a training defence around it would never be "
+                f"asked; write {'/'.join((inner[0], self.plugin_name(), rest))!r}"
+            )
+
+    @property
+    def loop(self) -> str:
+        """The base's; a wrapper with a loop of its own states it as `Defense` does."""
+        return self.base.loop
 
     @property
     def chain(self) -> str:

@@ -110,7 +110,7 @@ class LyaDEQ(Defense):
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         model = require_deq(target.classifier, self.chain)
         weight = self.jacobian_penalty if model.solver.finds_equilibria else 0.0
-        return equilibrium_penalty(model.problem(x), noise, weight)
+        return equilibrium_penalty(model, model.problem(x), noise, weight)
 
     def _head(self, task: Task) -> nn.Module:
         _, height, width = task.shape

@@ -122,8 +122,9 @@ class MDEQ(Defense):
         return model.readout(model.adjoint.attach(problem, equilibrium, model.solver))
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        problem = self.problem(require_deq(target.classifier, self.chain), x, noise)
-        return equilibrium_penalty(problem, noise, self.jacobian_penalty)
+        model = require_deq(target.classifier, self.chain)
+        problem = self.problem(model, x, noise)
+        return equilibrium_penalty(model, problem, noise, self.jacobian_penalty)
 
     def problem(self, model: DEQClassifier, x: Tensor, noise: RowNoise) -> CellProblem:
         """The training problem: one dropout mask per row and channel for all solver steps."""

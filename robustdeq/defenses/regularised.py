@@ -3,16 +3,18 @@
 from torch import Tensor
 
 from robustdeq.equilibrium import CellProblem
-from robustdeq.models.deq import jacobian_penalty
-from robustdeq.models.fast_surface import ASCENT
+from robustdeq.models.deq import DEQClassifier, jacobian_penalty
+from robustdeq.models.fast_surface import ASCENT, affordable
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import solve
 
 
-def equilibrium_penalty(problem: CellProblem, noise: RowNoise, weight: float) -> Tensor:
+def equilibrium_penalty(
+    model: DEQClassifier, problem: CellProblem, noise: RowNoise, weight: float
+) -> Tensor:
     """weight |J^T v|^2 / |v|^2 at the equilibrium, one probe a row; 0 if the weight is 0."""
     if not weight:
         return problem.z0.new_zeros(())
-    z = solve(problem, ASCENT).z  # near enough: the Jacobian varies slowly
+    z = solve(problem, affordable(ASCENT, model)).z  # near enough: the Jacobian varies slowly
     v = noise.child("jacobian").normal(tuple(z.shape[1:])).to(z)
     return weight * jacobian_penalty(problem, z, v)

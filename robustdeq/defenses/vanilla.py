@@ -54,4 +54,4 @@ class Vanilla(Defense):
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         model = require_deq(target.classifier, self.chain)
-        return equilibrium_penalty(model.problem(x), noise, self.jacobian_penalty)
+        return equilibrium_penalty(model, model.problem(x), noise, self.jacobian_penalty)

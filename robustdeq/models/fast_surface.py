@@ -1,5 +1,7 @@
 """The fast white-box view: solver, adjoint and perturbation advance together."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,14 @@ from robustdeq.surface import Cost, Reading
 
 ASCENT = Anderson(tol=3e-2, max_steps=60, every=3, history=3)
 COMPARISON = Picard(tol=1e-2)
+
+
+def affordable(solver: Solver, model: DEQClassifier) -> Solver:
+    """A solver with at most the steps that the model itself may take.
+
+    What trains or crafts on a device that can take only K steps may not take more unseen.
+    """
+    return replace(solver, max_steps=min(solver.max_steps, model.solver.max_steps))
 
 
 class FastSurface(NetworkSurface):

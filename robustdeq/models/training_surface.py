@@ -2,7 +2,7 @@
 
 from robustdeq.models.base import Classifier
 from robustdeq.models.deq import DEQClassifier
-from robustdeq.models.fast_surface import FastSurface
+from robustdeq.models.fast_surface import ASCENT, COMPARISON, FastSurface, affordable
 from robustdeq.models.surface import network_surface, through_solver_surface
 from robustdeq.surface import Surface
 
@@ -11,10 +11,12 @@ def training_surface(classifier: Classifier) -> Surface:
     """Logits and gradients for an inner maximisation; nothing is confirmed, no row is dropped.
 
     Of an equilibrium the fast surface: between two optimiser steps the weights move it further than
-    its state lags behind there. Of a solver that stops short of equilibria, its steps.
+    its state lags behind there; a row's first state takes no more steps than the network's own
+    budget. Of a solver that stops short of equilibria, its steps.
     """
     if isinstance(classifier, DEQClassifier):
         if classifier.solver.finds_equilibria:
-            return FastSurface(classifier)
+            start, compare = (affordable(s, classifier) for s in (ASCENT, COMPARISON))
+            return FastSurface(classifier, solver=start, value_solver=compare)
         return through_solver_surface(classifier)
     return network_surface(lambda x, rows: classifier(x))

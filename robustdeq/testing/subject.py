@@ -26,7 +26,8 @@ from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.testing.toys import TASK, toy_data, toy_images
 from robustdeq.threats.base import ThreatModel
 from robustdeq.threats.linf import Linf
-from robustdeq.training.central import build, train
+from robustdeq.training.central import build
+from robustdeq.training.loops.base import train
 
 COUNT = 16  # images
 _HELD_OUT = Linf(Fraction(1, 8))  # what a calibration is told the threat is
@@ -86,7 +87,7 @@ class Subject:
         return ROUNDING if solver is None else 10 * solver
 
     def losses(self, threat: ThreatModel, steps: int) -> list[float]:
-        """The training loss before each of some optimiser steps on one and the same batch."""
+        """The training loss at each row of the log, on one batch; centrally a row is a step."""
         recipe = Recipe(threat, epochs=steps, batch_size=COUNT, validate_every=1)
         data = toy_data(train=COUNT, held_out=4, test=1)
         entrant = Entrant(self.defense, recipe).trained

@@ -17,8 +17,9 @@ from robustdeq.noise import NoiseStream
 from robustdeq.results.files import read_text, write
 from robustdeq.results.store import ResultStore
 from robustdeq.spec import encode
-from robustdeq.training.central import build, train
+from robustdeq.training.central import build
 from robustdeq.training.checkpoint import load_checkpoint, save_checkpoint
+from robustdeq.training.loops.base import train
 
 _PROBED = 32  # held-out images whose answers are drawn twice
 

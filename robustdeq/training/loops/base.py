@@ -1,0 +1,59 @@
+"""The contract of a training loop, and the one way to run what a defence asks for."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+from robustdeq.data.base import DataSet
+from robustdeq.entrant import Entrant
+from robustdeq.models.base import Classifier
+from robustdeq.registry import Plugin, find
+
+
+class Loop(Plugin, ABC):
+    """How an entrant's weights come about: on one machine, or on several that share no images.
+
+    A loop has no fields: what it needs to know it reads from the entrant's defence and recipe, so
+    that both stay the whole specification of the weights. A defence names its loop in the class
+    attribute `loop`.
+    """
+
+    kind: ClassVar[str] = "loops"
+
+    @abstractmethod
+    def train(
+        self,
+        entrant: Entrant,
+        data: DataSet,
+        device: torch.device,
+        resume: Path | None,
+        bar_line: int | None,
+    ) -> tuple[Classifier, list[dict[str, Any]]]:
+        """Train from scratch, or go on where an interrupted training stopped, bit for bit.
+
+        Args:
+            resume: where to keep the state of the unfinished training; None keeps none.
+            bar_line: the terminal line of the progress bar; None draws none.
+
+        Returns:
+            The network with the weights of its best look at the held-out images, frozen and in
+            evaluation mode, and the log: one row a look, each with `loss`, `clean` and `robust`.
+
+        Raises:
+            SpecError: the entrant cannot be trained so, or its training diverged.
+            CheckpointError: the state in `resume` is damaged.
+        """
+
+
+def train(
+    entrant: Entrant,
+    data: DataSet,
+    device: torch.device,
+    resume: Path | None = None,
+    bar_line: int | None = 0,
+) -> tuple[Classifier, list[dict[str, Any]]]:
+    """Train with the loop that the entrant's defence names; arguments and errors are the loop's."""
+    loop = find(Loop.kind, entrant.defense.loop)()
+    return loop.train(entrant, data, device, resume, bar_line)

@@ -138,7 +138,8 @@ def compare(a: str, b: str, results: str | Path = "runs", protocol: str = DEFAUL
 def _entered(chain: str, protocol: str, seed: int) -> "tuple[Protocol, Entrant]":
     from dataclasses import replace
 
-    from robustdeq.evaluation.protocol import find_entrant, load_protocol
+    from robustdeq.evaluation.protocol import load_protocol
+    from robustdeq.evaluation.roster import find_entrant
 
     rules = load_protocol(protocol)
-    return rules, replace(find_entrant(chain), seed=seed).against(rules.threat)
+    return rules, replace(find_entrant(chain, protocol), seed=seed).against(rules.threat)

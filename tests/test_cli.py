@@ -14,7 +14,8 @@ from commands import prepare, robustdeq, run, stamps
 
 from robustdeq.cli import board
 from robustdeq.cli.listing import KINDS
-from robustdeq.evaluation.protocol import default_entrants, load_protocol, shipped
+from robustdeq.evaluation.protocol import load_protocol, shipped
+from robustdeq.evaluation.roster import default_entrants
 from robustdeq.registry import CONTRACTS, names
 from robustdeq.results.flags import FLAGS
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from robustdeq.defenses.base import Task
-from robustdeq.evaluation.protocol import default_entrants, load_protocol, shipped
+from robustdeq.evaluation.protocol import load_protocol, shipped
+from robustdeq.evaluation.roster import default_entrants
 from robustdeq.results import ResultStore, check_boards
 from robustdeq.results.goals import slow_down, state_map
 from robustdeq.training.trained import load_model

@@ -12,7 +12,8 @@ from commands import TINY, is_sentence, prepare, robustdeq, run, samples, stamps
 from robustdeq.defenses.base import Task
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant
-from robustdeq.evaluation.protocol import load_entrants, load_protocol
+from robustdeq.evaluation.protocol import load_protocol
+from robustdeq.evaluation.roster import load_entrants
 from robustdeq.training.central import build
 from robustdeq.training.checkpoint import save_checkpoint
 

@@ -67,7 +67,7 @@ def _audit(options: Namespace) -> int:
     images = len(protocol.load_data().test)
     where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)
-    entrants = chosen_entrants([options.entrant] if options.entrant else [], own)
+    entrants = chosen_entrants([options.entrant] if options.entrant else [], own, options.protocol)
     settings = (options.results, where.device, options.again, not options.quiet)
     seed = protocol.training_seeds[0] if options.seed is None else options.seed
     for entrant in entrants:

@@ -76,18 +76,20 @@ def own_defenses(paths: list[str]) -> list[str]:
     return [d.plugin_name() + ("/vanilla" if issubclass(d, Wrapper) else "") for d in own]
 
 
-def chosen_entrants(names: list[str], own: list[str]) -> "list[Entrant]":
+def chosen_entrants(names: list[str], own: list[str], protocol: str = "") -> "list[Entrant]":
     """The entrants a user names by chain or by file, else those of `own` plug-ins, else the
-    quickstart's.
+    protocol's.
 
     Raises:
         UnknownName, SpecError: a name or a file is not right.
     """
-    from robustdeq.evaluation.protocol import default_entrants, find_entrant, load_entrants
+    from robustdeq.evaluation.roster import default_entrants, find_entrant, load_entrants
 
-    chosen = names or own
-    listed = (load_entrants(n) if n.endswith(".toml") else (find_entrant(n),) for n in chosen)
-    return [entrant for group in listed for entrant in group] or list(default_entrants())
+    listed = (
+        load_entrants(name) if name.endswith(".toml") else (find_entrant(name, protocol),)
+        for name in names or own
+    )
+    return [entrant for group in listed for entrant in group] or list(default_entrants(protocol))
 
 
 def refuse_failures(outcomes: "list[Outcome]") -> None:

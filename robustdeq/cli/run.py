@@ -50,7 +50,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--entrant", action="append", default=[], metavar="NAME",
         help="a defence chain such as trades/vanilla, or a TOML file of entrants with recipes; "
-        "may be repeated (default: the quickstart's)",
+        "may be repeated (default: the protocol's own, else the quickstart's)",
     )  # fmt: skip
     parser.add_argument("--again", action="store_true", help="run every trial once more")
     add_results(parser)
@@ -69,7 +69,7 @@ def _run(options: Namespace) -> int:
 
     own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
-    entrants = protocol.lineup(chosen_entrants(options.entrant, own))
+    entrants = protocol.lineup(chosen_entrants(options.entrant, own, options.protocol))
     where = place(options.device, options.workers, options.threads, options.plugin)
     images = len(protocol.load_data().test)
     store = ResultStore(options.results)

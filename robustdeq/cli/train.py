@@ -39,7 +39,7 @@ def _train(options: Namespace) -> int:
 
     own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
-    entrants = protocol.lineup(chosen_entrants(options.entrant, own))
+    entrants = protocol.lineup(chosen_entrants(options.entrant, own, options.protocol))
     where = place(options.device, options.workers, options.threads, options.plugin)
     protocol.load_data()
     store = ResultStore(options.results)

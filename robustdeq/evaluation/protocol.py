@@ -164,7 +164,7 @@ def shipped() -> list[str]:
     """The names of the protocols that come with the package."""
     folder = resources.files("robustdeq") / "protocols"
     names = (item.name.removesuffix(".toml") for item in folder.iterdir())
-    return sorted(name for name in names if name != "entrants")
+    return sorted(name for name in names if not name.endswith("entrants"))
 
 
 def load_protocol(name: str) -> Protocol:
@@ -175,66 +175,35 @@ def load_protocol(name: str) -> Protocol:
         SpecError: the file does not decode.
     """
     if name.endswith(".toml"):
-        return _decode(Protocol, _file_text(name), name)
+        return decode_text(Protocol, file_text(name), name)
     if name not in shipped():
         raise UnknownName("protocol", name, shipped())
-    return _decode(Protocol, _shipped_text(name), name)
+    return decode_text(Protocol, shipped_text(name), name)
 
 
-@dataclass(frozen=True)
-class _Roster:
-    entrants: tuple[Entrant, ...]
-
-    def __post_init__(self):
-        if not self.entrants:
-            raise SpecError("no entrants; write at least one [[entrants]] table")
-        for entrant in self.entrants:
-            if entrant.seed:
-                raise SpecError(
-                    f"{entrant.chain}: seed {entrant.seed}; leave it out, a protocol's "
-                    f"training_seeds say how often each entrant is trained"
-                )
-
-
-def default_entrants() -> tuple[Entrant, ...]:
-    """The quickstart's entrants, with the recipes that the committed boards used."""
-    return _decode(_Roster, _shipped_text("entrants"), "entrants").entrants
-
-
-def find_entrant(chain: str) -> Entrant:
-    """The quickstart's entrant of this chain, or the chain with default fields and recipe.
+def file_text(path: str) -> str:
+    """The text of a user's file.
 
     Raises:
-        UnknownName: a name in the chain is unknown.
-        SpecError: the chain is not well formed.
+        SpecError: it cannot be read.
     """
-    for entrant in default_entrants():
-        if entrant.chain == chain:
-            return entrant
-    return decode(Entrant, {"defense": chain})
-
-
-def load_entrants(path: str) -> tuple[Entrant, ...]:
-    """The entrants of a TOML file: one [[entrants]] table each, with defense and recipe.
-
-    Raises:
-        SpecError: there is no such file, or it does not decode.
-    """
-    return _decode(_Roster, _file_text(path), path).entrants
-
-
-def _file_text(path: str) -> str:
     try:
         return Path(path).read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read {path!r} ({error}); give the path of a TOML file") from None
 
 
-def _shipped_text(name: str) -> str:
+def shipped_text(name: str) -> str:
+    """The text of a file that comes with the package, by its name without ".toml"."""
     return (resources.files("robustdeq") / "protocols" / f"{name}.toml").read_text()
 
 
-def _decode(wanted: type, text: str, where: str) -> Any:
+def decode_text(wanted: type, text: str, where: str) -> Any:
+    """The value that a TOML text describes; `where` names it in messages.
+
+    Raises:
+        SpecError: it is not TOML, or does not decode.
+    """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from robustdeq.attacks.pgd import PGD
-from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.fast_surface import FastSurface
 from robustdeq.noise import NoiseStream
@@ -73,9 +72,18 @@ def test_an_unconfirmed_row_is_attacked_to_the_end_of_the_budget(setting):
     assert surface.cost.counts["calls"] == 8 * len(x)
 
 
-def test_a_library_attack_is_told_that_there_is_no_logits_form(setting):
-    model, x, _, _ = setting
+def test_a_caller_that_names_no_row_sees_one_and_the_same_function_of_the_image(setting):
+    model, x, _, rows = setting
     surface = FastSurface(model)
-    assert not surface.logits_form
-    with pytest.raises(SpecError, match='mode = "exact"'):
-        surface.differentiable_logits(x.requires_grad_())
+    leaf = x.clone().requires_grad_()
+    first = surface.differentiable_logits(leaf)
+    surface.value_and_grad(x.flip(0), torch.zeros_like(rows), Margin(), rows)
+    with torch.no_grad():
+        assert torch.equal(first, surface.differentiable_logits(x))
+    exact = EquilibriumSurface(model, solver=TIGHT, adjoint_solver=TIGHT)
+    wanted = x.clone().requires_grad_()
+    gradients = [
+        torch.autograd.grad(logits.logsumexp(1).sum(), image)[0].flatten(1)
+        for logits, image in ((first, leaf), (exact.differentiable_logits(wanted), wanted))
+    ]
+    assert torch.cosine_similarity(*gradients).min() > 0.99

@@ -5,8 +5,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from robustdeq.adjoints.implicit import Implicit
 from robustdeq.equilibrium import CellProblem
-from robustdeq.errors import SpecError
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
@@ -58,7 +58,6 @@ class FastSurface(NetworkSurface):
         value_solver: of values without a gradient, which a search compares with one another.
     """
 
-    logits_form = False
     confirm_every = 5
 
     def __init__(
@@ -96,7 +95,7 @@ class FastSurface(NetworkSurface):
         self.cost.add(calls=len(x))
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            problem = counted_problem(self._model.problem(self._prepare(leaf, rows)), self.cost)
+            problem = self._problem(leaf, rows)
         z = self._start(problem, rows)
         with torch.enable_grad():
             z = z.detach().requires_grad_()
@@ -124,14 +123,24 @@ class FastSurface(NetworkSurface):
         return self._states.get(rows, problem.z0).index_copy(0, fresh, first)
 
     def _solve(self, x: Tensor, rows: Rows, store: RowStore) -> Tensor:
-        problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
+        problem = self._problem(x, rows)
         warm = None if rows is None else store.get(rows, problem.z0)
         return solve(problem, self._value_solver, warm=warm).z
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
+        if rows is None:
+            return self._model.readout(self._start(self._problem(x, rows), rows))
         return self._model.readout(self._solve(x, rows, self._states))
 
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
-        raise SpecError(
-            'the fast view has no logits form for library attacks; give their column mode = "exact"'
-        )
+        """For callers that cannot name samples: nothing is kept, state and adjoint solved loosely.
+
+        So the logits are a plain function of x, as randomness checks of libraries want it.
+        """
+        problem = self._problem(x, rows)
+        equilibrium = solve(problem, self._solver)
+        z = Implicit(self._solver).attach(problem, equilibrium, self._solver)
+        return self._model.readout(z)
+
+    def _problem(self, x: Tensor, rows: Rows) -> CellProblem:
+        return counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)

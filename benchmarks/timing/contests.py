@@ -69,19 +69,20 @@ def pgd(
 
 
 def autoattack(case: Subject, split: Split) -> Contest:
-    """The standard ensemble: our own attacks, and the library's on our module."""
-    return _standard(case, split, (Defended(), Defended(mode="fast")))
+    """The standard ensemble: our own attacks, and the library's on our exact module."""
+    modes = (Defended(), Defended(mode="fast"))
+    unmodified = {_ON_OURS: own_run(case, split, (AutoAttack(),), Defended())}
+    return _standard(case, split, _ensembles(case, split, modes) | unmodified)
 
 
 def autoattack_strength(case: Subject, split: Split) -> Contest:
-    """The same on more images, in the fast mode alone, to be affordable."""
-    return _standard(case, split, (Defended(mode="fast"),))
+    """The same on more images, both in the fast mode alone, to be affordable."""
+    fast = Defended(mode="fast")
+    unmodified = {f"{_ON_OURS}, fast": own_run(case, split, (AutoAttack(),), fast)}
+    return _standard(case, split, _ensembles(case, split, (fast,)) | unmodified)
 
 
-def _standard(case: Subject, split: Split, views: tuple[Defended, ...]) -> Contest:
-    ours = _ensembles(case, split, views)
-    for view in views:
-        ours[f"{_ON_OURS}, {view.mode}"] = own_run(case, split, (AutoAttack(),), view)
+def _standard(case: Subject, split: Split, ours: dict[str, Run]) -> Contest:
     theirs = f"pyautoattack standard on torchdeq ({case.settings})"
     return Contest(theirs, library_run(case, split, AutoAttack()), ours)
 

@@ -22,6 +22,7 @@ from robustdeq.evaluation.checks import (
     view_mismatch,
 )
 from robustdeq.evaluation.crafting import Crafted, Crafter
+from robustdeq.evaluation.exact_pass import crafted_and_checked
 from robustdeq.evaluation.judge import Judge, Verdict, margin
 from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.protocol import Column
@@ -104,16 +105,14 @@ class _Outcome:
         self._crafted: dict[int, Crafted] = {}
         self._adversarial: dict[int, Verdict] = {}
         craft = Crafter(
-            self._roles.attacked,
-            self._judge,
-            trial.threat,
-            bench.batch_size,
-            progress,
-            self._sources,
-            idle,
-        )
+            self._roles.attacked, self._judge, trial.threat, bench.batch_size, progress,
+            self._sources, idle,
+        )  # fmt: skip
         for seed in trial.column.seeds:
-            crafted = craft(trial.column, seed, self._x, self._y, self._clean.right)
+            crafted, findings = crafted_and_checked(
+                craft, trial.column, seed, self._x, self._y, self._clean.right
+            )
+            self._findings += findings
             self._crafted[seed] = crafted
             self._adversarial[seed] = self._judge(crafted.x, self._y, self._rows)
             self._check(crafted, self._adversarial[seed])

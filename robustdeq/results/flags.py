@@ -183,9 +183,10 @@ FLAGS = (
     Flag(
         "fast-exceeds-exact",
         True,
-        "A column in fast mode left over a point more accuracy than the same column in exact mode.",
+        "A column in fast mode left over a point more than in exact mode: on the board, or beyond "
+        "what a second fast run breaks of those it left standing.",
         "Its short cuts lose successes.",
-        "Run the column in exact mode.",
+        "Read the record's figure, which has the exact pass in it; run the column in exact mode.",
     ),
     Flag(
         "more-steps-help",

@@ -9,6 +9,7 @@ from tqdm import tqdm
 from robustdeq.audits.trial import audit
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
+from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.engines.outcome import Outcome, bar_line, failed, say
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, StoreError
@@ -18,6 +19,7 @@ from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.store import ResultStore
+from robustdeq.training.central import build
 from robustdeq.training.trained import Trained, ensure_trained, find_trained, load_model
 
 
@@ -98,7 +100,7 @@ class Row:
             lambda: load_model(store, trial.entrant, task, device),
             trained.checkpoint,
             device,
-            chunk_size(device),
+            chunk_size(state_size(build(trial.entrant, task)), device.type),
             store.next_run(trial.id, trained.checkpoint),
             source,
             trained.randomised,
@@ -121,8 +123,3 @@ class Row:
             verdict = f"{record.robust:.1%} robust of {record.clean:.1%} clean"
         seconds = record.provenance["seconds"]
         say(f"  {trial.entrant.chain}  {trial.column.name}: {verdict}  ({seconds:.0f} s)")
-
-
-def chunk_size(device: torch.device) -> int:
-    """Rows attacked together: a CPU's caches favour small batches, a GPU wants to be filled."""
-    return 1024 if device.type == "cuda" else 128

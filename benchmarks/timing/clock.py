@@ -52,6 +52,11 @@ def timed(work: Callable[[], T]) -> tuple[T, Lap]:
     return result, Lap(time.process_time() - cpu, time.perf_counter() - wall)
 
 
+def headline(lap: Lap, device: torch.device) -> float:
+    """The seconds that a table counts: CPU time on a CPU, wall time where a GPU works."""
+    return lap.cpu if device.type == "cpu" else lap.wall
+
+
 def take_turns(
     contestants: Mapping[str, Callable[[int], T]], turns: int, threads: int
 ) -> dict[str, list[tuple[T, Lap]]]:

@@ -108,7 +108,7 @@ def library_run(case: Subject, split: Split, attack: Attack) -> Run:
     def run(seed: int) -> Outcome:
         surface = torchdeq_surface(case.model, case.settings)
         noise = NoiseStream(seed).child("theirs")
-        everyone = torch.arange(len(split))
+        everyone = torch.arange(len(split), device=case.device)
         found = _attack(attack, surface, case, split, everyone, noise, case.settings.batch_size)
         return Outcome(found, _evaluations(surface, split))
 
@@ -124,7 +124,7 @@ def own_run(case: Subject, split: Split, attacks: tuple[Attack, ...], view: Surr
     def run(seed: int) -> Outcome:
         noise = NoiseStream(seed).child("ours")
         surface = view.bind(case.target, noise)
-        everyone = torch.arange(len(split))
+        everyone = torch.arange(len(split), device=case.device)
         found = _attack(attacks[0], surface, case, split, everyone, noise, CHUNK)
         for attack in attacks[1:]:
             left = everyone[~surface.confirm(found[0], split.labels, everyone)]

@@ -13,8 +13,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmarks.timing.clock import Spread, machine, take_turns
+from benchmarks.timing.clock import Spread, headline, machine, take_turns
 from benchmarks.timing.contests import CHUNK, pgd
+from benchmarks.timing.options import add_device
 from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject
 from robustdeq.data.base import Split
 from robustdeq.results.markdown import per_cent, table
@@ -44,7 +45,8 @@ def raw_rates(case: Subject, repeats: int, calls: int = 50) -> dict[str, Spread]
     """GFLOP/s of a matrix product, of the cell's convolution, and of the cell."""
     channels, height, width = case.model.state
     layer, pixels = convolution(channels, (height, width), CHUNK)
-    matrix = torch.rand(MATRIX, MATRIX)
+    layer, pixels = layer.to(case.device), pixels.to(case.device)
+    matrix = torch.rand(MATRIX, MATRIX, device=case.device)
     work: dict[str, tuple[Callable[[], Tensor], int]] = {
         "matrix product": (lambda: matrix @ matrix, 2 * MATRIX**3),
         "convolution": (lambda: layer(pixels), CHUNK * flops(layer, (height, width))),
@@ -52,7 +54,7 @@ def raw_rates(case: Subject, repeats: int, calls: int = 50) -> dict[str, Spread]
     }
     laps = take_turns({name: _often(call, calls) for name, (call, _) in work.items()}, repeats, 1)
     return {
-        name: rate(calls * operations, [lap.cpu for _, lap in laps[name]])
+        name: rate(calls * operations, [headline(lap, case.device) for _, lap in laps[name]])
         for name, (_, operations) in work.items()
     }
 
@@ -61,7 +63,8 @@ def sustained_rates(case: Subject, split: Split, repeats: int) -> dict[str, Spre
     """GFLOP/s of the cell inside our modes of PGD."""
     found = {}
     for name, results in take_turns(pgd(case, split).ours, repeats, 1).items():
-        per_run = [o.evaluations * len(split) * cell_flops(case) / lap.cpu for o, lap in results]
+        work = len(split) * cell_flops(case)
+        per_run = [o.evaluations * work / headline(lap, case.device) for o, lap in results]
         found[f"in {name}"] = Spread.of([each / 1e9 for each in per_run])
     return found
 
@@ -86,10 +89,11 @@ def main() -> None:
     parser.add_argument("--cell", nargs="+", choices=tuple(SUBJECTS), default=["slow", "stock"])
     parser.add_argument("--images", type=int, default=128, help="attacked at a time")
     parser.add_argument("--repeats", type=int, default=5, help="of everything")
+    add_device(parser)
     options = parser.parse_args()
     rows = []
     for name in options.cell:
-        case = find_subject(name)
+        case = find_subject(name).on(options.device)
         found = raw_rates(case, options.repeats)
         found |= sustained_rates(case, case.data.test.take(options.images), options.repeats)
         limit = found["convolution"].median

@@ -1,10 +1,12 @@
 """The networks that the tables attack."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
+
+import torch
 
 from benchmarks.timing import slow_cell
 from benchmarks.timing.opponents import Settings
@@ -34,6 +36,16 @@ class Subject:
     data: DataSet
     threat: ThreatModel
     settings: Settings
+
+    @property
+    def device(self) -> torch.device:
+        """Where the images and the network are."""
+        return self.data.test.images.device
+
+    def on(self, device: torch.device) -> "Subject":
+        """The same on a device; the network itself moves."""
+        self.target.classifier.to(device)
+        return replace(self, data=self.data.to(device))
 
     @property
     def model(self) -> DEQClassifier:

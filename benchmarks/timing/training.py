@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.timing.clock import machine, torch_threads
 from benchmarks.timing.contests import pgd_union
-from benchmarks.timing.options import add_data, load_data
+from benchmarks.timing.options import add_data, add_device, load_data
 from benchmarks.timing.subjects import find_subject
 from benchmarks.timing.trainer import Look, looks, pair, speed
 from benchmarks.timing.verifier import Survival, survival
@@ -101,7 +101,7 @@ def verdict(races: list[Race]) -> str:
 
 def _survival(entrant: Entrant, look: Look, data: DataSet, test: Split) -> Survival:
     """Who of the test images survives PGD in both modes."""
-    model = build(entrant, Task(data.shape, data.classes))
+    model = build(entrant, Task(data.shape, data.classes)).to(data.train.images.device)
     model.load_state_dict(look.weights)
     model.eval().requires_grad_(False)
     assert isinstance(model, DEQClassifier)
@@ -111,15 +111,17 @@ def _survival(entrant: Entrant, look: Look, data: DataSet, test: Split) -> Survi
 def throughput(cell: str, eps: Fraction | None, data: DataSet, steps: int, theirs: int) -> str:
     """Images per CPU second of both sides, from the same weights."""
     ours, opponent = pair(cell, eps)
-    trained = find_subject(cell)
+    device = data.train.images.device
+    trained = find_subject(cell).on(device)
     if torch.equal(trained.data.train.images, data.train.images):
         our_start, their_start = copy.deepcopy(trained.model), copy.deepcopy(trained.model)
     else:
-        our_start = their_start = build(ours, Task(data.shape, data.classes))
+        our_start = their_start = build(ours, Task(data.shape, data.classes)).to(device)
     fast = speed(ours, data, our_start, steps, 0)
     slow = speed(opponent, data, their_start, theirs, WARM_UP)
+    clock = "CPU" if device.type == "cpu" else "wall"
     return (
-        f"{fast:.1f} against {slow:.1f} images per CPU second: ratio {fast / slow:.1f} "
+        f"{fast:.1f} against {slow:.1f} images per {clock} second: ratio {fast / slow:.1f} "
         f"(ours {steps} steps, theirs {theirs} after {WARM_UP})"
     )
 
@@ -134,8 +136,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=0, help="of a race to the target")
     parser.add_argument("--seeds", type=int, default=1, help="of the race")
     parser.add_argument("--images", type=int, default=200, help="of the test split, for the race")
+    add_device(parser)
     options = parser.parse_args()
-    data = load_data(options.data, options.root)
+    data = load_data(options.data, options.root).to(options.device)
     with torch_threads(1):
         print(throughput(options.cell, options.eps, data, options.steps, options.their_steps))
         test = data.test.take(options.images)

@@ -94,6 +94,11 @@ class DataSet:
         for split in (self.train, self.held_out, self.test):
             _check_labels(split.labels, self.classes)
 
+    def to(self, device: torch.device) -> "DataSet":
+        """The same on a device."""
+        splits = (split.to(device) for split in (self.train, self.held_out, self.test))
+        return DataSet(*splits, classes=self.classes)
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of every image."""

@@ -84,6 +84,7 @@ SECTIONS = (
     Section("Training to target", "benchmarks.timing.training --epochs 12 --seeds 3"),
     Section("Solvers", "benchmarks.timing.solvers"),
     Section("Limits", "benchmarks.timing.limits"),
+    Section("Profile", "benchmarks.timing.profile"),
     Section("Scaling", "benchmarks.timing.scaling"),
     Section("Memory", "benchmarks.memory"),
 )

@@ -2,9 +2,10 @@
 
     python -m benchmarks.timing.profile [--cell slow stock] [--images 128]
 
-Torch's own profiler over a short run of each mode on one thread; each operator's own CPU time, by kind, as a
-share of the run's CPU time. What no operator accounts for is Python, the profiler's own hooks among
-it. "In a chunk of 16": the same for the first 16 images alone, as chunks are towards their end.
+Torch's own profiler over a short run of each mode on one thread; each operator's own time, by
+kind, as a share of the whole. What no operator accounts for is Python, the profiler's own
+hooks among it. "In a chunk of 16": the same for the first 16 images alone, as chunks are towards
+their end.
 """
 
 import argparse
@@ -42,7 +43,7 @@ def shares(run: Run) -> dict[str, float]:
         kind = next((k for k, parts in KINDS.items() if any(p in event.key for p in parts)), None)
         if kind is not None:
             spent[kind] += event.self_cpu_time_total / 1e6
-    found = {kind: spent[kind] / lap.cpu for kind in KINDS}
+    found = {kind: spent[kind] / lap.wall for kind in KINDS}
     return {**found, "Python": max(0.0, 1 - sum(found.values()))}
 
 
@@ -62,7 +63,7 @@ def main() -> None:
                     found = shares(run)
                     rows.append([name, attack + where, *map(per_cent, found.values())])
     print(table(HEADER, rows, left=HEADER[:2]), end="\n\n")
-    print(f"per cent of CPU time, {options.images} images; {machine()}")
+    print(f"per cent of the time, {options.images} images; {machine()}")
 
 
 if __name__ == "__main__":

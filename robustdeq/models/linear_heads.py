@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils import parametrize
 
 
 class UnitNorm(nn.Module):
@@ -11,6 +11,18 @@ class UnitNorm(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         return weight / torch.linalg.matrix_norm(weight, 2)
+
+
+class OrthonormalRows(nn.Module):
+    """The rows of W, made orthonormal one after the other: the Q of a QR decomposition of W^T.
+
+    Torch's own Householder parametrisation keeps signs as the integer part of trained numbers, so
+    that the first step of weight decay turns its weight into zeros.
+    """
+
+    def forward(self, weight: Tensor) -> Tensor:
+        q, r = torch.linalg.qr(weight.T)
+        return (q * r.diagonal().sign()).T  # the one with a positive diagonal of R is continuous
 
 
 class FrozenLinear(nn.Module):
@@ -39,9 +51,10 @@ def spectral(features: int, classes: int) -> nn.Module:
 
 
 def orthogonal(features: int, classes: int) -> nn.Module:
-    """W x with orthonormal rows: Householder reflections, which suit a wide W."""
+    """W x with orthonormal rows."""
     layer = nn.Linear(features, classes, bias=False)
-    return parametrizations.orthogonal(layer, orthogonal_map="householder")
+    parametrize.register_parametrization(layer, "weight", OrthonormalRows())
+    return layer
 
 
 def frozen_orthogonal(features: int, classes: int) -> nn.Module:

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from scipy.integrate import solve_ivp
+from torch.nn.functional import cross_entropy
 
 from robustdeq.defenses.adversarial_training import AdversarialTraining
 from robustdeq.defenses.base import DefendedModel, Defense, Task
@@ -174,6 +175,19 @@ class TestPlaces:
             assert sizes.max().item() == pytest.approx(1, abs=1e-5)
             if head != "spectral":
                 assert sizes.min().item() == pytest.approx(1, abs=1e-5)
+
+    @pytest.mark.parametrize("head", ["spectral", "orthogonal"])
+    def test_the_gain_survives_training_with_weight_decay(self, head):
+        model = LyaDEQ(head=head).build(TASK)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1)
+        before = model.head[1][2].weight.detach().clone()
+        for _ in range(3):
+            optimizer.zero_grad()
+            cross_entropy(model(SPLIT.images), SPLIT.labels).backward()
+            optimizer.step()
+        weight = model.head[1][2].weight.detach()
+        assert torch.linalg.svdvals(weight).max().item() == pytest.approx(1, abs=1e-5)
+        assert not torch.allclose(weight, before)
 
     def test_it_costs_about_the_parameters_of_the_stock_network(self):
         sizes = [

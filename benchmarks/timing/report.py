@@ -113,9 +113,10 @@ def main() -> None:
         and (options.mnist or MNIST not in section.command)
         and (options.again or not section.kept.exists())
     ]
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(render(SECTIONS))
     for section in tqdm(wanted):
         section.measure(options.mnist)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(render(SECTIONS))
 
 

@@ -34,6 +34,10 @@ class RandomStates(Wrapper):
     the two are fields apart here, and the default randomises the loss alone: a weaker attack while
     training would look like a gain in clean accuracy.
 
+    Measured on the digits, one seed, 200 held-out images under ten fast PGD steps: with it
+    `adversarial-training` ends at 96.0 % clean and 76.5 % robust, without it at 96.5 and 71.0;
+    `trades` at 95.0 and 71.0, and 94.5 and 71.0. `in_attack` was not measured.
+
     Attributes:
         horizon: T, the last state that may be drawn; 8 is the paper's solver budget.
         tail: damped steps after the first one; 5 in the paper's code.

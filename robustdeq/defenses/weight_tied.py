@@ -21,6 +21,9 @@ class WeightTied(Defense):
     backpropagation through all L applications. `adjoint` takes a truncated or an implicit one in
     its place, for the comparison at equal L; whichever trains, attacks differentiate the steps.
 
+    Crafting goes through all L applications as well, at each of its steps: adversarial training
+    takes about five times the CPU seconds of `vanilla`'s an epoch (17.3 and 3.3 with PGD-7).
+
     The paper claims that such networks beat DEQs in accuracy and cost; it reports nothing on
     adversarial robustness. L is ours: about the Picard steps that `vanilla` takes.
 

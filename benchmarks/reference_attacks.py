@@ -61,21 +61,25 @@ def reference_attack(
     eps: float,
     gradients: int,
     seed: int = 0,
+    ascent: int = ASCENT,
 ) -> Tensor:
     """The candidate of each image with the lowest score: (n, *image), in the Linf ball and [0, 1].
 
     Args:
         gradients: per image at least; an image whose score is 0 is left alone.
+        ascent: gradients of one restart.
     """
     chance = torch.Generator().manual_seed(seed)
     best, lowest = x.clone(), score(x)
-    for restart in range(-(-gradients // ASCENT)):
+    for restart in range(-(-gradients // ascent)):
         open_rows = (lowest > 0).nonzero()[:, 0]
         if not len(open_rows):
             break
         start = best[open_rows] if restart % 4 == 3 else x[open_rows]
         tried = best.clone()
-        tried[open_rows] = _climb(function, x[open_rows], y[open_rows], start, eps, restart, chance)
+        tried[open_rows] = _climb(
+            function, x[open_rows], y[open_rows], start, eps, restart, chance, ascent
+        )
         found = score(tried)
         better = found < lowest
         better &= torch.zeros_like(better).index_fill(0, open_rows, True)
@@ -91,12 +95,13 @@ def _climb(
     eps: float,
     restart: int,
     chance: torch.Generator,
+    ascent: int,
 ) -> Tensor:
     """One ascent; the iterate whose mean margin is lowest."""
     offset = 2.0 * torch.rand(x.shape, generator=chance) - 1.0
     current = _inside(start + eps * offset, x, eps)
     best, lowest = current, torch.full((len(x),), torch.inf)
-    for step in range(ASCENT):
+    for step in range(ascent):
         leaf = current.detach().requires_grad_()
         logits = function(leaf, restart, chance)
         (gradient,) = torch.autograd.grad(_loss(logits, y, restart).sum(), leaf)
@@ -104,7 +109,7 @@ def _climb(
         better = value < lowest
         lowest = torch.where(better, value, lowest)
         best = torch.where(better[:, None, None, None], current, best)
-        size = eps * (0.5 if step < ASCENT // 3 else 0.15 if step < 2 * ASCENT // 3 else 0.04)
+        size = eps * (0.5 if step < ascent // 3 else 0.15 if step < 2 * ascent // 3 else 0.04)
         current = _inside(current + size * gradient.sign(), x, eps).detach()
     return best
 

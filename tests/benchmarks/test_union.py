@@ -1,0 +1,50 @@
+"""The union against plain AutoAttack and brute force: read from records, and resumed."""
+
+import pytest
+import torch
+
+pytest.importorskip("pyautoattack")
+
+from benchmarks import union
+from robustdeq.errors import SpecError
+from robustdeq.evaluation.protocol import load_protocol
+from robustdeq.notebook import load_model
+from robustdeq.results.store import ResultStore
+
+RESULTS = union.ROOT / "results"
+
+
+@pytest.fixture(scope="module")
+def case():
+    """Six images and the committed explicit network."""
+    protocol = load_protocol(union.PROTOCOL)
+    test = protocol.load_data().test.take(6)
+    target = load_model("explicit", RESULTS, union.PROTOCOL)
+    return union.Case("explicit", target, test.images, test.labels, protocol.threat)
+
+
+def test_the_union_is_that_of_the_committed_records():
+    known = union.union(ResultStore(RESULTS), "explicit", 500)
+    assert known.shape == (500,)
+    assert known.mean() < 0.06
+
+
+def test_an_entrant_without_records_is_named():
+    with pytest.raises(SpecError, match="no records of nobody"):
+        union.union(ResultStore(RESULTS), "nobody", 500)
+
+
+def test_brute_force_breaks_what_has_no_robustness(case, monkeypatch):
+    monkeypatch.setattr(union, "GRADIENTS", 80)
+    monkeypatch.setattr(union, "ASCENT", 40)
+    assert int(case.right(union.brute_force(case)).sum()) <= 1
+
+
+def test_a_finished_attack_is_not_run_again(case, tmp_path, monkeypatch):
+    monkeypatch.setattr(union, "KEPT", tmp_path)
+    first = union.survivors(case, "nothing", lambda: case.x)
+    again = union.survivors(case, "nothing", lambda: torch.zeros(1) / 0)
+    assert (first == again).all()
+    known = first.copy()
+    known[:] = True
+    assert union.line(case, known, "nothing", lambda case: case.x)[-1] == "none"

@@ -2,8 +2,8 @@
 
     python -m benchmarks.timing.slow_cell [--channels 32] [--data mnist --root PATH --train 600]
 
-trains it, or goes on, writes its weights and says how slow it is. The stock cell of this package is chosen to
-converge quickly, which flatters every engine; the tables are read off this one.
+trains it, or goes on, writes its weights and says how slow it is. The stock cell of this package is
+chosen to converge quickly, which flatters every engine; the tables are read off this one.
 """
 
 import argparse

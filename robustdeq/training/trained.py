@@ -74,6 +74,7 @@ def ensure_trained(
         _network(store, entrant, task, device, found.checkpoint)
         return found
     if entrant.trained != entrant:
+        build(entrant, task)  # refuse what cannot stand on its base before that is trained
         checkpoint = ensure_trained(store, entrant.trained, data, device, bar_line).checkpoint
         model, log = _network(store, entrant, task, device, checkpoint), []
         return _enter(store, entrant, model, checkpoint, data, log)

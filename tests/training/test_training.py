@@ -9,6 +9,7 @@ import torch
 
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Wrapper
 from robustdeq.defenses.explicit import Explicit
+from robustdeq.defenses.state_ensemble import StateEnsemble
 from robustdeq.defenses.trades import Trades
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
@@ -64,6 +65,13 @@ class Twice(Wrapper):
     def infer(self, target, x, noise):
         answer = self.base.infer(target, x, noise)
         return replace(answer, logits=target.calibration["factor"] * answer.logits)
+
+
+def test_an_inference_defence_that_its_base_cannot_carry_is_refused_before_training(tmp_path):
+    store = ResultStore(tmp_path)
+    with pytest.raises(SpecError, match="needs the states of an equilibrium network"):
+        ensure_trained(store, Entrant(StateEnsemble(Explicit()), RECIPE), DATA, CPU, None)
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 def weights(model):

@@ -38,9 +38,9 @@ def test_the_stored_protocol_is_the_released_one(name):
     assert stored == protocol.resolved(images)
 
 
-def test_the_board_holds_the_quickstarts_entrants_and_nothing_unfinished(rows):
-    assert set(rows) == {entrant.chain for entrant in default_entrants()}
-    assert all(row["complete"] for row in rows.values())
+def test_the_board_holds_the_quickstarts_entrants_and_others_as_provisional(rows):
+    complete = {chain for chain, row in rows.items() if row["complete"]}
+    assert complete == {entrant.chain for entrant in default_entrants()}
 
 
 def test_a_clean_trained_equilibrium_model_keeps_at_most_a_tenth(rows):
@@ -62,7 +62,8 @@ def test_no_row_is_above_its_weakest_column(rows):
 
 
 def test_the_equilibria_converge_where_they_were_judged(rows):
-    solved = [r["deployment"] for r in rows.values() if r["deployment"]["solver"] is not None]
+    complete = [row["deployment"] for row in rows.values() if row["complete"]]
+    solved = [deployment for deployment in complete if deployment["solver"] is not None]
     assert len(solved) == 3
     for deployment in solved:
         assert deployment["converged_clean"] >= 0.97
@@ -82,7 +83,8 @@ def white_box():
 
 
 def test_every_view_was_run_on_three_seeds_of_every_entrant(white_box):
-    assert set(white_box) == {entrant.chain for entrant in default_entrants()}
+    lineup = {entrant.chain for entrant in default_entrants("digits-linf-v2")}
+    assert {entrant.chain for entrant in default_entrants()} <= set(white_box) <= lineup
     for row in white_box.values():
         assert (row["complete"], row["seeds"], row["n"]) == (True, 3, 500)
 
@@ -103,10 +105,11 @@ def test_a_committed_report_is_what_its_records_give(tell, file):
     assert tell(ResultStore(RESULTS), "digits-linf-v2") == text
 
 
-def test_the_slow_down_attack_costs_every_equilibrium_network_something():
+def test_the_slow_down_attack_costs_every_free_equilibrium_network_something():
     lines = slow_down(ResultStore(RESULTS), "digits-linf-v2").splitlines()
-    factors = [float(line.split("|")[4]) for line in lines if "picard" in line]
-    assert len(factors) == 3
+    solved = [line for line in lines if "picard" in line and "monotone" not in line]
+    factors = [float(line.split("|")[4]) for line in solved]
+    assert len(factors) >= 3
     assert min(factors) > 1.5
 
 

@@ -1,0 +1,71 @@
+"""What the papers promise of their systems, read from the committed records."""
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from robustdeq.results.store import ResultStore
+
+STORE = ResultStore(Path(__file__).parents[1] / "results")
+NETWORKS = ("vanilla", "adversarial-training/vanilla", "trades/vanilla")
+
+
+@cache
+def column(chain, name):
+    """The finished records of one column, all training seeds."""
+    found = [r for r in STORE.scan({"entrant.chain": chain}) if r.column["name"] == name]
+    done = [r for r in found if r.status == "done"]
+    assert done, f"no record of {chain}, {name}"
+    return done
+
+
+def slow_down(chain):
+    """Evaluations on attacked images over those on clean ones, by training seed; and the most."""
+    tables = [
+        STORE.samples(r, ["nfe_clean", "nfe_adv"]).to_pandas() for r in column(chain, "slow-down")
+    ]
+    return [t.nfe_adv.mean() / t.nfe_clean.mean() for t in tables], max(
+        t.nfe_adv.max() for t in tables
+    )
+
+
+def profile(record, attacked):
+    """Entropy by state judged, in the order of the states; the answer is the last."""
+    states = STORE.table(record, "states").to_pandas()
+    rows = states[states.attacked == attacked]
+    return pd.concat([rows[rows.judged.notna()].sort_values("judged"), rows[rows.judged.isna()]])
+
+
+class TestMonotone:
+    """Winston and Kolter 2020: one equilibrium, and a contraction proved for every input."""
+
+    @pytest.mark.parametrize("chain", ["monotone", "adversarial-training/monotone"])
+    def test_no_attack_slows_its_solver(self, chain):
+        factors, most = slow_down(chain)
+        assert max(factors) < 1.25
+        assert most < 30
+
+    def test_what_a_free_network_suffers_is_far_more(self):
+        monotone, _ = slow_down("adversarial-training/monotone")
+        free, _ = slow_down("adversarial-training/vanilla")
+        assert min(free) > 1.3 * max(monotone)
+
+
+class TestDynamics:
+    """Yang, Li, Pang, Liu 2023, section 3: what happens to the entropy along the states."""
+
+    @pytest.mark.parametrize("chain", NETWORKS)
+    def test_it_falls_from_the_first_state_to_the_answer(self, chain):
+        for record in column(chain, "state-map"):
+            entropy = profile(record, "clean").entropy.tolist()
+            assert entropy[1] > entropy[2] > entropy[-1]
+
+    @pytest.mark.parametrize("chain", NETWORKS)
+    def test_an_attack_raises_it_at_the_answer(self, chain):
+        for record in column(chain, "state-map"):
+            clean, attacked = (
+                profile(record, name).entropy.tolist() for name in ("clean", "defended")
+            )
+            assert attacked[-1] > clean[-1]

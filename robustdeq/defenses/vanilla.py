@@ -9,8 +9,8 @@ from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Task
 from robustdeq.defenses.regularised import equilibrium_penalty
-from robustdeq.models.cells import TanhCell, normalised_injection, pooled_head
 from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.stock import stock_network
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import Solver
 from robustdeq.solvers.picard import Picard
@@ -42,15 +42,7 @@ class Vanilla(Defense):
     adjoint: Adjoint = field(default_factory=Unrolled)
 
     def build(self, task: Task) -> DEQClassifier:
-        in_channels, height, width = task.shape
-        return DEQClassifier(
-            normalised_injection(in_channels, self.channels),
-            TanhCell(self.channels),
-            pooled_head(self.channels, height, width, task.classes),
-            (self.channels, height, width),
-            self.solver,
-            self.adjoint,
-        )
+        return stock_network(task.shape, task.classes, self.channels, self.solver, self.adjoint)
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         model = require_deq(target.classifier, self.chain)

@@ -7,8 +7,8 @@ from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.defenses.base import Card, Defense, Task
 from robustdeq.errors import SpecError
-from robustdeq.models.cells import TanhCell, normalised_injection, pooled_head
 from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.stock import stock_network
 from robustdeq.solvers.fixed_depth import FixedDepth
 
 
@@ -50,12 +50,5 @@ class WeightTied(Defense):
             )
 
     def build(self, task: Task) -> DEQClassifier:
-        in_channels, height, width = task.shape
-        return DEQClassifier(
-            normalised_injection(in_channels, self.channels),
-            TanhCell(self.channels),
-            pooled_head(self.channels, height, width, task.classes),
-            (self.channels, height, width),
-            FixedDepth(max_steps=self.depth),
-            self.adjoint,
-        )
+        solver = FixedDepth(max_steps=self.depth)
+        return stock_network(task.shape, task.classes, self.channels, solver, self.adjoint)

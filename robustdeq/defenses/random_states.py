@@ -12,7 +12,7 @@ from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
 from robustdeq.models.deq import DEQClassifier, require_deq
-from robustdeq.models.surface import counted_problem, network_surface
+from robustdeq.models.surface import AutogradSurface, counted_problem
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Surface
@@ -90,9 +90,7 @@ class RandomStates(Wrapper):
                 model, counted_problem(model.problem(x), cost), self._depths(draws)
             )
 
-        surface = network_surface(logits)
-        surface.cost = cost
-        return surface
+        return AutogradSurface(logits, logits, cost=cost)
 
     def _depths(self, noise: RowNoise) -> Tensor:
         """(B,) the numbers of the states that the rows are read after."""

@@ -69,10 +69,11 @@ class Row:
                 return Outcome(entrant, (failed(f"train {needed.chain}", error),))
         trained = find_trained(store, entrant)
         assert trained is not None
-        failures = []
+        network = build(entrant, Task(data.shape, data.classes))
+        chunk, failures = chunk_size(state_size(network), device.type), []
         for trial in self._missing(store, len(data.test), trained):
             try:
-                self._run_trial(trial, trained, data, store)
+                self._run_trial(trial, trained, data, store, chunk)
             except StoreError:
                 raise
             except Exception as error:
@@ -88,7 +89,9 @@ class Row:
         ]
         return [t for t in trials if self.again or not store.finished(t.id, trained.checkpoint)]
 
-    def _run_trial(self, trial: Trial, trained: Trained, data: DataSet, store: ResultStore) -> None:
+    def _run_trial(
+        self, trial: Trial, trained: Trained, data: DataSet, store: ResultStore, chunk: int
+    ) -> None:
         task, device = Task(data.shape, data.classes), torch.device(self.device)
 
         def source(entrant: Entrant) -> Source:
@@ -100,7 +103,7 @@ class Row:
             lambda: load_model(store, trial.entrant, task, device),
             trained.checkpoint,
             device,
-            chunk_size(state_size(build(trial.entrant, task)), device.type),
+            chunk,
             store.next_run(trial.id, trained.checkpoint),
             source,
             trained.randomised,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.readouts import transformed
 from robustdeq.models.base import Prediction
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.surface import Deployed, Prepare, unchanged
@@ -122,9 +123,7 @@ def straight_through(target: DefendedModel, noise: NoiseStream) -> Prepare:
     stream = noise.child("transform")
 
     def prepare(x: Tensor, rows: Tensor | None) -> Tensor:
-        with torch.no_grad():
-            transformed = target.defense.transform(target, x, stream.at(positions(x, rows)))
-        return transformed + (x - x.detach())
+        return transformed(target, x, stream.at(positions(x, rows)))
 
     return prepare
 

@@ -4,15 +4,43 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+from robustdeq.results.evidence import Member
 from robustdeq.results.record import Record
+from robustdeq.results.statistics import mcnemar
 from robustdeq.spec import canonical
 
-_POINT = 0.01  # of robust accuracy, by which the fast mode may lie above the exact one
+_POINT = 0.01  # of robust accuracy, the smallest difference that is read off a board
+_CHANCE = 0.01  # the p value up to which a difference is none
 
 
-def cross_flags(records: Iterable[Record]) -> list[str]:
-    """The names of the flags that these records raise together."""
-    return ["fast-exceeds-exact"] if _fast_exceeds_exact(records) else []
+def cross_flags(member: Member) -> list[str]:
+    """The names of the flags that the records of these weights raise together."""
+    raised = {
+        "fast-exceeds-exact": _fast_exceeds_exact(member.records),
+        "transfer-beats-white-box": _transfer_beats_white_box(member),
+    }
+    return [name for name, up in raised.items() if up]
+
+
+def _transfer_beats_white_box(member: Member) -> bool:
+    """Whether transferred inputs add more to the other columns than any of these adds to the rest.
+
+    What one column adds is the measure of how far the others are from done; a surplus of a point,
+    where the exact paired test rules chance out, says that gradients of this network hide something
+    that gradients of others show.
+    """
+    broken = {name: verdicts == 0 for name, verdicts in member.columns.items()}
+    transferred = {name for name in broken if member.required[name].sources}
+    own = [found for name, found in broken.items() if name not in transferred]
+    if not transferred or not own:
+        return False
+    found, times = np.any([broken[name] for name in transferred], axis=0), np.sum(own, axis=0)
+    only_transferred = int((found & (times == 0)).sum())
+    most = max(int((column & (times == 1)).sum()) for column in own)
+    surplus = (only_transferred - most) / len(found)
+    return surplus >= _POINT and mcnemar(only_transferred, most) <= _CHANCE
 
 
 def _fast_exceeds_exact(records: Iterable[Record]) -> bool:

@@ -162,7 +162,7 @@ FLAGS = (
     Flag(
         "transfer-beats-white-box",
         True,
-        "Transferred inputs add a point or more to the white-box union beyond what a rerun adds.",
+        "Transferred inputs alone break a point more of the images than any other column alone.",
         "The gradients then hide something.",
         "Adapt the white-box attack to the defence.",
     ),

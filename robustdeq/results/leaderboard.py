@@ -143,7 +143,7 @@ def _standing(evidence: Evidence, protocol: ResolvedProtocol) -> Standing:
 
 def _flags(members: tuple[Member, ...]) -> list[str]:
     names = {flag["name"] for m in members for record in m.records for flag in record.flags}
-    names.update(flag for m in members for flag in cross_flags(m.records))
+    names.update(flag for m in members for flag in cross_flags(m))
     if any(member.reweighted for member in members):
         names.add("checkpoint-changed")
     return in_order(names)

@@ -102,6 +102,7 @@ def add(
     settings: dict[str, Any] | None = None,
     adaptive: tuple[dict[str, Any], ...] = (),
     extra: dict[str, pa.Table] | None = None,
+    sources: tuple[dict[str, Any], ...] = (),
 ) -> Record:
     """Append the record of an entrant whose verdicts (n,) or (attack seeds, n) are given.
 
@@ -134,7 +135,7 @@ def add(
         column=spec_of_column,
         data=DATA,
         threat=THREAT,
-        sources=(),
+        sources=sources,
         flags=tuple({"name": flag, "detail": "by hand"} for flag in flags),
         cost={} if verdicts is None else {"forward": 400.0, "vjp": 380.5, "calls": 21.0},
         deployment=deployment,

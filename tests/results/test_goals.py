@@ -160,6 +160,24 @@ def test_a_fast_column_above_its_exact_twin_is_flagged(store, kept, flagged):
 
 
 @pytest.mark.parametrize(
+    ("own", "transferred", "flagged"),
+    [
+        (N, 4, True),  # 8 images that nothing else breaks
+        (N, 5, False),  # 7, which may be chance
+        (4, 4, False),  # the same 8
+        (9, 4, False),  # 5, and what the other column adds itself
+    ],
+)
+def test_images_that_only_transfer_breaks_are_flagged(store, own, transferred, flagged):
+    store.write_protocol("tiny-v1", protocol(columns=("pgd", "transfer")))
+    source = {"chain": "vanilla", "seed": 100, "checkpoint": "c" * 64}
+    add(store, "trades/vanilla", survivors(own))
+    add(store, "trades/vanilla", survivors(transferred), name="transfer", sources=(source,))
+    (standing,) = leaderboard(store, "tiny-v1")
+    assert ("transfer-beats-white-box" in standing.flags) is flagged
+
+
+@pytest.mark.parametrize(
     ("flags", "expected"),
     [
         ((), "trustworthy"),

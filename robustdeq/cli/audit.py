@@ -52,7 +52,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _audit(options: Namespace) -> int:
     from dataclasses import replace
 
-    from robustdeq.engines.local import place, run_jobs
+    from robustdeq.engines.local import place
+    from robustdeq.engines.matrix import fill
     from robustdeq.engines.row import Row
     from robustdeq.errors import SpecError
     from robustdeq.evaluation.protocol import Column, load_protocol
@@ -73,8 +74,7 @@ def _audit(options: Namespace) -> int:
     for entrant in entrants:
         audited = replace(entrant.against(protocol.threat), seed=seed)
         row = Row(protocol, audited, *settings)
-        if not row.finished(images) or options.again:
-            refuse_failures(run_jobs([row.run], where, lambda outcome: None))
+        refuse_failures(fill([row], images, where, lambda entrant: None))
         trial = Trial(audited, column, protocol.slice(images), protocol.threat)
         print(audit_text(store, trial.id))
     return 0

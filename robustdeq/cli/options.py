@@ -30,7 +30,7 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--workers", metavar="N", type=int,
-        help="entrants computed at the same time (default: one per core; one on a GPU)",
+        help="trainings or columns computed at the same time (default: one per core; one on a GPU)",
     )  # fmt: skip
     parser.add_argument(
         "--threads", metavar="N", type=int, help="CPU threads of each worker (default: 1)"

@@ -2,6 +2,7 @@
 
 import argparse
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from robustdeq.cli.options import (
     DEFAULT_PROTOCOL,
@@ -12,6 +13,9 @@ from robustdeq.cli.options import (
     refuse_failures,
 )
 from robustdeq.results.store import ResultStore
+
+if TYPE_CHECKING:
+    from robustdeq.entrant import Entrant
 
 _ABOUT = """\
 Train, attack, judge and rank: everything a protocol asks for, from nothing.
@@ -60,10 +64,10 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(options: Namespace) -> int:
     # The imports stand here so that `--help` and the boards need no torch.
-    from robustdeq.engines.local import place, run_jobs
-    from robustdeq.engines.outcome import Outcome, say
+    from robustdeq.engines.local import place
+    from robustdeq.engines.matrix import fill
+    from robustdeq.engines.outcome import say
     from robustdeq.engines.row import Row
-    from robustdeq.engines.training import Training
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.results import leaderboard, render, write_boards
 
@@ -77,20 +81,11 @@ def _run(options: Namespace) -> int:
     leaderboard(store, protocol.name)  # a damaged record is told before hours are spent
     settings = (options.results, where.device, options.again, not options.quiet)
     rows = [Row(protocol, entrant, *settings) for entrant in entrants]
-    unfinished = [row for row in rows if not row.finished(images)]
-    # What many rows share is trained first, once, and not by all of them side by side.
-    trainings = [
-        Training(protocol, source, options.results, where.device, not options.quiet)
-        for source in (protocol.sources() if unfinished else ())
-    ]
-    refuse_failures(run_jobs([training.run for training in trainings], where, lambda outcome: None))
-    jobs = [row.run for row in unfinished]
 
-    def row_done(outcome: Outcome) -> None:
-        if not outcome.failures:
-            say(_row(store, protocol.name, outcome.entrant.chain))
+    def row_done(entrant: "Entrant") -> None:
+        say(_row(store, protocol.name, entrant.chain))
 
-    outcomes = run_jobs(jobs, where, row_done)
+    outcomes = fill(rows, images, where, row_done)
     files = write_boards(store, protocol.name)
     print(f"\n{render(store, protocol.name, 'md')}")
     print(f"Board: {', '.join(str(file) for file in files)}")

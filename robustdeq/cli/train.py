@@ -32,9 +32,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: Namespace) -> int:
-    from robustdeq.engines.local import place, run_jobs
+    from robustdeq.engines.local import Job, place, run_jobs
     from robustdeq.engines.outcome import Outcome
-    from robustdeq.engines.training import Training
+    from robustdeq.engines.training import trainings
     from robustdeq.evaluation.protocol import load_protocol
 
     own = own_defenses(options.plugin)
@@ -43,14 +43,13 @@ def _train(options: Namespace) -> int:
     where = place(options.device, options.workers, options.threads, options.plugin)
     protocol.load_data()
     store = ResultStore(options.results)
-    settings = (options.results, where.device, not options.quiet)
-    jobs = [Training(protocol, entrant, *settings).run for entrant in entrants]
+    jobs = trainings(entrants, protocol, options.results, where.device, not options.quiet)
 
-    def job_done(outcome: Outcome) -> None:
-        if not outcome.failures:
-            entrant = outcome.entrant
+    def job_done(outcome: Outcome) -> tuple[Job, ...]:
+        for entrant in outcome.finished:
             folder = store.entrants / entrant.id
             print(f"{entrant.chain} seed {entrant.seed} is trained: log and card in {folder}")
+        return ()
 
-    refuse_failures(run_jobs(jobs, where, job_done))
+    refuse_failures(run_jobs([job.run for job in jobs], where, job_done))
     return 0

@@ -5,8 +5,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from robustdeq import registry
 from robustdeq.engines.outcome import SEAT, Outcome
 from robustdeq.errors import SpecError, TrialsFailed
 
-Job = Callable[[], Outcome]  # the `run` of a row or a training
+Job = Callable[[], Outcome]  # the `run` of a training or an attack
 
 
 @dataclass(frozen=True)
@@ -85,47 +86,57 @@ def load_plugins(paths: Sequence[str]) -> list[type]:
 
 
 def run_jobs(
-    jobs: Sequence[Job], where: Place, job_done: Callable[[Outcome], None]
+    jobs: Iterable[Job], where: Place, job_done: Callable[[Outcome], Iterable[Job]]
 ) -> list[Outcome]:
-    """Run every job; `job_done` hears of each as soon as it is finished.
+    """Run every job; `job_done` hears of each as soon as it is finished, and says what comes next.
+
+    Args:
+        job_done: returns further jobs, which are run before those that are waiting.
 
     Raises:
         DataError, StoreError: no job could succeed.
         TrialsFailed: a worker process was killed.
     """
-    outcomes = []
-    workers = min(where.workers, len(jobs))
-    with closing(
-        _in_turn(jobs, where) if workers <= 1 else _beside(jobs, where, workers)
-    ) as finished:
+    waiting, outcomes = deque(jobs), []
+    finished = (_in_turn if where.workers == 1 else _beside)(waiting, where)
+    with closing(finished):
         for outcome in finished:
             outcomes.append(outcome)
-            job_done(outcome)
+            waiting.extendleft(reversed([*job_done(outcome)]))
     return outcomes
 
 
-def _in_turn(jobs: Sequence[Job], where: Place) -> Generator[Outcome, None, None]:
+def no_more(outcome: Outcome) -> tuple[Job, ...]:
+    """Nothing comes after a job."""
+    return ()
+
+
+def _in_turn(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]:
     torch.set_num_threads(where.threads)
-    for job in jobs:
-        yield job()
+    while waiting:
+        yield waiting.popleft()()
 
 
-def _beside(jobs: Sequence[Job], where: Place, workers: int) -> Generator[Outcome, None, None]:
+def _beside(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]:
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     lock, seats = context.RLock(), context.Queue()
-    for seat in range(workers):
+    for seat in range(where.workers):
         seats.put(seat)
     tqdm.set_lock(lock)
-    pool = ProcessPoolExecutor(workers, context, _enter_worker, (where, lock, seats))
+    pool = ProcessPoolExecutor(where.workers, context, _enter_worker, (where, lock, seats))
+    running: set[Future[Outcome]] = set()
     try:
-        with _deaf_to_interrupts():
-            futures = [pool.submit(job) for job in jobs]
-            # Makes the pool watch all its workers: it may not know the last one born, whose death
-            # would then go unnoticed (Python 3.11: in 18 of 30 trials).
-            pool.submit(int)
-        for future in as_completed(futures):
-            yield future.result()
+        while waiting or running:
+            with _deaf_to_interrupts():
+                while waiting and len(running) < where.workers:
+                    running.add(pool.submit(waiting.popleft()))
+                    # Makes the pool watch all its workers: it may not know the last one born,
+                    # whose death would then go unnoticed (Python 3.11: in 18 of 30 trials).
+                    pool.submit(int)
+            finished, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in finished:
+                yield future.result()
     except BrokenProcessPool as error:
         raise TrialsFailed(
             "a worker process was killed, for lack of memory perhaps; what finished is stored, and "

@@ -15,10 +15,15 @@ SEAT = "ROBUSTDEQ_SEAT"  # the number of this worker process, set by the engine
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job on an entrant: (what failed, the reason) of each part that did."""
+    """What came of a job.
 
-    entrant: Entrant
-    failures: tuple[tuple[str, str], ...]
+    Attributes:
+        finished: the entrants for whom it did all it had to.
+        failures: (what failed, the reason) of each part that did not.
+    """
+
+    finished: tuple[Entrant, ...]
+    failures: tuple[tuple[str, str], ...] = ()
 
 
 def failed(what: str, error: Exception) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""One row of a matrix: an entrant, trained and run against every column of a protocol."""
+"""One row of a matrix: an entrant and every column of a protocol, as jobs that can be killed."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
 from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.engines.outcome import Outcome, bar_line, failed, say
+from robustdeq.engines.training import loaded
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, StoreError
 from robustdeq.evaluation.adaptive import derived_columns
@@ -20,12 +21,12 @@ from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.store import ResultStore
 from robustdeq.training.central import build
-from robustdeq.training.trained import Trained, ensure_trained, find_trained, load_model
+from robustdeq.training.trained import find_trained, load_model
 
 
 @dataclass(frozen=True)
 class Row:
-    """A self-contained job: it reads what is in the store, adds what is missing, and can be killed.
+    """An entrant under a protocol: what is in the store of it, and the jobs for what is missing.
 
     Attributes:
         again: run every trial once more instead of skipping those with a record.
@@ -47,59 +48,85 @@ class Row:
         """
         store = ResultStore(self.results)
         try:
-            trained = find_trained(store, self.entrant)
+            return find_trained(store, self.entrant) is not None and not self.missing(images)
         except CheckpointError:
-            return False  # the job will tell
-        return trained is not None and not self._missing(store, images, trained)
+            return False  # the training will tell
+
+    def missing(self, images: int) -> list[Trial]:
+        """The trials without a record, or all of them `again`; none before it is trained."""
+        store, defense = ResultStore(self.results), self.entrant.defense
+        trained = find_trained(store, self.entrant)
+        if trained is None:
+            return []
+        derived = derived_columns(self.protocol.adaptive, defense, trained.randomised)
+        trials = [
+            Trial(self.entrant, column, self.protocol.slice(images), self.protocol.threat)
+            for column in (*self.protocol.columns, *derived)
+        ]
+        return [t for t in trials if self.again or not store.finished(t.id, trained.checkpoint)]
+
+    def attacks(self, images: int) -> "list[Attacking]":
+        """A job for each missing trial."""
+        return [Attacking(self, trial) for trial in self.missing(images)]
+
+
+@dataclass(frozen=True)
+class Attacking:
+    """A job that runs one trial of a trained entrant and stores its record."""
+
+    row: Row
+    trial: Trial
 
     def run(self) -> Outcome:
-        """Train the entrant and its columns' sources if need be, then fill every column.
+        """Attack, judge and store.
 
         Raises:
             DataError, StoreError: no job of any row could succeed.
         """
-        data, store = self.protocol.load_data(), ResultStore(self.results)
-        entrant, device = self.entrant, torch.device(self.device)
-        for needed in (*self.protocol.sources(), entrant):
-            try:
-                ensure_trained(store, needed, data, device, bar_line(self.progress))
-            except StoreError:
-                raise
-            except Exception as error:
-                return Outcome(entrant, (failed(f"train {needed.chain}", error),))
-        trained = find_trained(store, entrant)
-        assert trained is not None
-        network = build(entrant, Task(data.shape, data.classes))
-        chunk, failures = chunk_size(state_size(network), device.type), []
-        for trial in self._missing(store, len(data.test), trained):
-            try:
-                self._run_trial(trial, trained, data, store, chunk)
-            except StoreError:
-                raise
-            except Exception as error:
-                failures.append(failed(f"{entrant.chain} {trial.column.name}", error))
-        return Outcome(entrant, tuple(failures))
+        data, entrant = loaded(self.row.protocol), self.trial.entrant
+        try:
+            self._run(data)
+        except StoreError:
+            raise
+        except Exception as error:
+            return Outcome((), (failed(f"{entrant.chain} {self.trial.column.name}", error),))
+        return Outcome((entrant,))
 
-    def _missing(self, store: ResultStore, images: int, trained: Trained) -> list[Trial]:
-        protocol, defense = self.protocol, self.entrant.defense
-        derived = derived_columns(protocol.adaptive, defense, trained.randomised)
-        trials = [
-            Trial(self.entrant, column, protocol.slice(images), protocol.threat)
-            for column in (*protocol.columns, *derived)
-        ]
-        return [t for t in trials if self.again or not store.finished(t.id, trained.checkpoint)]
+    def _run(self, data: DataSet) -> None:
+        trial, row, column = self.trial, self.row, self.trial.column
+        store = ResultStore(row.results)
+        bar = tqdm(
+            desc=f"attack {trial.entrant.chain} {column.name}", unit="image", leave=False,
+            disable=not row.progress, position=bar_line(row.progress),
+        )  # fmt: skip
 
-    def _run_trial(
-        self, trial: Trial, trained: Trained, data: DataSet, store: ResultStore, chunk: int
-    ) -> None:
-        task, device = Task(data.shape, data.classes), torch.device(self.device)
+        def advance(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        with bar:
+            run = audit if column.goal == "audit" else evaluate
+            record, tables = run(trial, self._bench(store, data), data.test, advance)
+        store.append(record, tables)
+        verdict = f"refused: {record.reason}"
+        if record.robust is not None:
+            verdict = f"{record.robust:.1%} robust of {record.clean:.1%} clean"
+        seconds = record.provenance["seconds"]
+        say(f"  {trial.entrant.chain}  {column.name}: {verdict}  ({seconds:.0f} s)")
+
+    def _bench(self, store: ResultStore, data: DataSet) -> Bench:
+        trial, task = self.trial, Task(data.shape, data.classes)
+        device = torch.device(self.row.device)
+        trained = find_trained(store, trial.entrant)
+        assert trained is not None, "trials are of trained entrants"
+        chunk = chunk_size(state_size(build(trial.entrant, task)), device.type)
 
         def source(entrant: Entrant) -> Source:
             found = find_trained(store, entrant)
             assert found is not None, "sources are trained first"
             return Source(found.checkpoint, lambda: load_model(store, entrant, task, device))
 
-        bench = Bench(
+        return Bench(
             lambda: load_model(store, trial.entrant, task, device),
             trained.checkpoint,
             device,
@@ -108,21 +135,3 @@ class Row:
             source,
             trained.randomised,
         )
-        bar = tqdm(
-            desc=f"attack {trial.entrant.chain} {trial.column.name}", unit="image", leave=False,
-            disable=not self.progress, position=bar_line(self.progress),
-        )  # fmt: skip
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        with bar:
-            run = audit if trial.column.goal == "audit" else evaluate
-            record, tables = run(trial, bench, data.test, advance)
-        store.append(record, tables)
-        verdict = f"refused: {record.reason}"
-        if record.robust is not None:
-            verdict = f"{record.robust:.1%} robust of {record.clean:.1%} clean"
-        seconds = record.provenance["seconds"]
-        say(f"  {trial.entrant.chain}  {trial.column.name}: {verdict}  ({seconds:.0f} s)")

@@ -1,10 +1,13 @@
-"""The training of an entrant as a job of its own, without an evaluation."""
+"""The training of entrants as jobs of their own, without an evaluation."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
+from robustdeq.data.base import DataSet
 from robustdeq.engines.outcome import Outcome, bar_line, failed
 from robustdeq.entrant import Entrant
 from robustdeq.errors import StoreError
@@ -15,10 +18,14 @@ from robustdeq.training.trained import ensure_trained
 
 @dataclass(frozen=True)
 class Training:
-    """A job that makes an entrant's weights on a protocol's data, and can be killed."""
+    """A job that makes weights on a protocol's data, and can be killed.
+
+    Attributes:
+        entrants: those that share their weights, so that no two jobs train one network.
+    """
 
     protocol: Protocol
-    entrant: Entrant
+    entrants: tuple[Entrant, ...]
     results: Path
     device: str
     progress: bool = True
@@ -29,12 +36,37 @@ class Training:
         Raises:
             DataError, StoreError: no job on any entrant could succeed.
         """
-        data, store = self.protocol.load_data(), ResultStore(self.results)
-        entrant, device = self.entrant, torch.device(self.device)
-        try:
-            ensure_trained(store, entrant, data, device, bar_line(self.progress))
-        except StoreError:
-            raise
-        except Exception as error:
-            return Outcome(entrant, (failed(f"train {entrant.chain}", error),))
-        return Outcome(entrant, failures=())
+        data, store = loaded(self.protocol), ResultStore(self.results)
+        finished, failures = [], []
+        for entrant in self.entrants:
+            try:
+                line = bar_line(self.progress)
+                ensure_trained(store, entrant, data, torch.device(self.device), line)
+            except StoreError:
+                raise
+            except Exception as error:
+                failures.append(failed(f"train {entrant.chain}", error))
+            else:
+                finished.append(entrant)
+        return Outcome(tuple(finished), tuple(failures))
+
+
+def trainings(
+    entrants: Iterable[Entrant], protocol: Protocol, results: Path, device: str, progress: bool
+) -> list[Training]:
+    """A job for each network to be trained, with all the entrants that it serves."""
+    groups: dict[str, dict[str, Entrant]] = {}
+    for entrant in entrants:
+        groups.setdefault(entrant.trained.id, {})[entrant.id] = entrant
+    shared = (tuple(group.values()) for group in groups.values())
+    return [Training(protocol, group, results, device, progress) for group in shared]
+
+
+@lru_cache(maxsize=1)
+def loaded(protocol: Protocol) -> DataSet:
+    """The protocol's data, read once by each process.
+
+    Raises:
+        DataError, SpecError: as `Protocol.load_data`.
+    """
+    return protocol.load_data()

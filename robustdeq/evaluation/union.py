@@ -60,7 +60,7 @@ def black_box() -> tuple[Stage, ...]:
     return (
         Stage(Square(queries=2000)),
         *(Stage(PGD(steps=20, objective=Margin()), Differences(step=step)) for step in steps),
-        Stage(RayS(queries=2000)),
+        Stage(RayS(queries=2000, restarts=2)),
     )
 
 

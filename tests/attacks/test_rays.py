@@ -51,6 +51,29 @@ def test_a_row_searches_the_same_way_in_any_batch():
     assert torch.equal(part, whole[3:])
 
 
-def test_no_queries_are_no_attack():
-    with pytest.raises(SpecError, match="queries"):
-        RayS(queries=0)
+def hidden(x, rows):
+    """Lost near by where at least 15 of 16 signs are w's, which few directions are."""
+    offset = (x - 0.5).flatten(1)
+    alike = (offset * WEIGHTS > 0).sum(1) >= 15
+    lost = (alike & (offset.abs().amin(1) > 0.9 / 8)) | (offset.abs().amin(1) > 3 / 8)
+    return torch.stack([1 - lost.float(), lost.float()], dim=1)
+
+
+def test_a_restart_looks_where_the_first_search_did_not_and_only_for_what_it_missed():
+    threat, chances = Linf(Fraction(1, 8)), []
+    for restarts in (1, 30):
+        surface = network_surface(hidden)
+        attack = RayS(queries=60, restarts=restarts)
+        (found,) = attack.perturb(surface, X, Y, ROWS, threat, NOISE)
+        assert threat.contains(X, found).all()
+        assert surface.cost.counts["calls"] <= (60 + 12) * restarts * len(X)
+        chances.append(surface.view(found, ROWS, frozenset()).logits.argmax(1) == 1)
+    once, often = chances
+    assert (often >= once).all()
+    assert often.sum() > once.sum()
+
+
+@pytest.mark.parametrize("name", ["queries", "restarts"])
+def test_no_queries_are_no_attack(name):
+    with pytest.raises(SpecError, match=name):
+        RayS(**{name: 0})

@@ -103,6 +103,7 @@ def add(
     adaptive: tuple[dict[str, Any], ...] = (),
     extra: dict[str, pa.Table] | None = None,
     sources: tuple[dict[str, Any], ...] = (),
+    seconds: float = 1.0,
 ) -> Record:
     """Append the record of an entrant whose verdicts (n,) or (attack seeds, n) are given.
 
@@ -139,7 +140,7 @@ def add(
         flags=tuple({"name": flag, "detail": "by hand"} for flag in flags),
         cost={} if verdicts is None else {"forward": 400.0, "vjp": 380.5, "calls": 21.0},
         deployment=deployment,
-        provenance={"created": created},
+        provenance={"created": created, "seconds": seconds},
         **figures,
     )
     store.append(record, tables | (extra or {}))

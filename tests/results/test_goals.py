@@ -1,5 +1,7 @@
 """Columns with another goal, derived columns and audits: their place on a board, their reports."""
 
+import json
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,6 +12,7 @@ from robustdeq.results.goals import slow_down, state_map
 from robustdeq.results.leaderboard import leaderboard
 from robustdeq.results.protocol import derived_column
 from robustdeq.results.tables import AUDIT, STATES
+from robustdeq.results.times import YARDSTICK, times
 
 from .examples import DEQ, N, add, column, protocol, samples, survivors
 
@@ -137,6 +140,32 @@ def test_the_state_map_has_a_line_for_each_view_and_a_column_for_each_state(goal
     assert "z_1" in rows["read-out attacked"]
     assert [cell.strip() for cell in rows["defended"].split("|")[2:4]] == ["37.5", "25.0"]
     assert "## vanilla" in text
+
+
+def test_times_are_factors_to_the_yardstick_over_the_required_columns(store):
+    store.write_protocol("tiny-v1", protocol(columns=("pgd", "apgd")))
+    for chain, seconds in ((YARDSTICK, 60.0), ("vanilla", 15.0)):
+        add(store, chain, survivors(4), seconds=seconds)
+        add(store, chain, survivors(4), name="apgd", seconds=seconds)
+        add(store, chain, survivors(4), name="further", seconds=1e6)
+    log = [{"epoch": 1, "images_per_second": rate} for rate in (100.0, 300.0, 200.0)]
+    entry = {"checkpoint": store.scan({"entrant.chain": "vanilla"})[0].checkpoint, "log": log}
+    path = store.entrants / "some" / "entrant.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(entry))
+    lines = {line.split("|")[1].strip(): line for line in times(store, "tiny-v1").splitlines()[4:]}
+    cells = [cell.strip() for cell in lines["vanilla"].split("|")[2:-1]]
+    assert cells == ["1", "0.5", "0.25", "1561", "1.00", "200", "-"]
+    path.write_text('{"log": 3}')
+    with pytest.raises(StoreError, match="is damaged"):
+        times(store, "tiny-v1")
+
+
+def test_a_matrix_without_a_complete_row_has_no_time(store):
+    store.write_protocol("tiny-v1", protocol(columns=("pgd", "apgd")))
+    add(store, "vanilla", survivors(4))
+    with pytest.raises(StoreError, match="no complete entrant"):
+        times(store, "tiny-v1")
 
 
 @pytest.mark.parametrize("tell", [slow_down, state_map])

@@ -52,6 +52,17 @@ class Jitter(Wrapper):
 
 
 @dataclass(frozen=True)
+class Idle(Wrapper):
+    """Overrides the hook and changes nothing."""
+
+    stage: ClassVar = "inference"
+    card: ClassVar = Card("Idle", "none")
+
+    def transform(self, target, x, noise):
+        return x
+
+
+@dataclass(frozen=True)
 class Sharpen(Wrapper):
     """One step of the input along the sign of a gradient, hidden from everyone who looks."""
 
@@ -141,6 +152,16 @@ def test_straight_through_is_taken_at_the_rewritten_input():
     moved = target.defense.transform(target, X, NOISE.at(ROWS))
     torch.testing.assert_close(reading.logits, target.classifier.predict(moved).logits)
     assert (moved - X).abs().max() > 0.04
+
+
+def test_an_input_that_is_left_alone_has_its_own_gradient_straight_through():
+    """A transform may hand back the very tensor it got, whose gradient must not count twice."""
+    target = defended(Idle(Vanilla()))
+    leaf = X.clone().requires_grad_()
+    logits = target.defense.relaxed(target, leaf, NOISE.at(ROWS))
+    (found,) = torch.autograd.grad(logits.square().sum(), leaf)
+    (wanted,) = torch.autograd.grad(target.classifier(leaf).square().sum(), leaf)
+    torch.testing.assert_close(found, wanted)
 
 
 def test_through_defence_differs_from_straight_through_only_in_its_gradient():

@@ -84,7 +84,7 @@ def examine(
     progress("union")
     case = replace(case, randomised=any(f.name == "randomised" for f in findings))
     case = replace(case, standing=survivors(case))
-    findings += postflight(case.target, clean, clean, clean.right)
+    findings += postflight(case.target, clean, None, clean.right)
     lines = [_checked(finding) for finding in findings]
     found = []
     for audit in chosen:

@@ -133,7 +133,8 @@ class Defense(Plugin, ABC):
         """
         with torch.no_grad():
             transformed = target.defense.transform(target, x, noise)
-        return target.classifier(transformed + (x - x.detach()))
+        # Detached, because a transform that leaves the input alone returns x itself.
+        return target.classifier(transformed.detach() + (x - x.detach()))
 
     def unrolled(
         self, target: "DefendedModel", x: Tensor, noise: RowNoise, last: int, sign: Sign

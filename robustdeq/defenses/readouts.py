@@ -42,4 +42,4 @@ def transformed(target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         return x
     with torch.no_grad():
         answer = target.defense.transform(target, x, noise)
-    return answer + (x - x.detach())
+    return answer.detach() + (x - x.detach())

@@ -79,19 +79,27 @@ def gradient_findings(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> l
 
 
 def postflight(
-    target: DefendedModel, clean: Verdict, adversarial: Verdict, attacked: Tensor
+    target: DefendedModel, clean: Verdict, adversarial: Verdict | None, attacked: Tensor
 ) -> list[Finding]:
-    """What the judged rows themselves say; `attacked` marks those that an attack was run on."""
+    """What the judged rows themselves say.
+
+    Args:
+        adversarial: None where nothing was attacked.
+        attacked: marks the rows that an attack was run on.
+    """
     findings = []
     if overrides(target.defense, "transform"):
         findings.append(Finding("input-rewritten", f"by {target.defense.chain}"))
-    broken = attacked & ~adversarial.right
-    for name, verdict in (("clean", clean), ("adversarial", adversarial)):
+    judged = {"clean": clean} | ({} if adversarial is None else {"adversarial": adversarial})
+    for name, verdict in judged.items():
         if not bool(torch.isfinite(verdict.prediction.logits).all()):
             findings.append(Finding("non-finite", f"logits of {name} inputs"))
         share = verdict.prediction.converged.float().mean().item()
         if share < CONVERGED:
             findings.append(Finding("unconverged", f"{share:.1%} of {name} rows converged"))
+    if adversarial is None:
+        return findings
+    broken = attacked & ~adversarial.right
     if bool(broken.any()):
         missed = (~adversarial.prediction.converged[broken]).float().mean().item()
         if missed > 0.5:

@@ -1,6 +1,6 @@
 """The battery: every audit once, what it raises twice, and one verdict."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import pytest
@@ -91,6 +91,14 @@ def test_a_randomised_defence_is_attacked_as_one(honest, monkeypatch):
     )
     assert "randomised" in run(wrapped(Shifting, honest), "logit-scale").flags
     assert seen == [True]
+
+
+def test_what_the_clean_rows_say_is_said_once(honest):
+    """A solver of one step converges nowhere; nothing was judged here but the clean images."""
+    own = honest.classifier
+    short = replace(honest, classifier=own.replaced(replace(own.solver, max_steps=1)))
+    lines = [line for line in run(short, "logit-scale").lines if line.flag == "unconverged"]
+    assert [line.detail for line in lines] == ["0.0% of clean rows converged"]
 
 
 def test_what_does_not_apply_says_why(honest):

@@ -51,11 +51,16 @@ class Member:
         return [*self.required.values(), *self.further, *self.audits]
 
     def settled(self, column: str) -> bool:
-        """Whether nothing is missing: judged, or refused by a network without an equilibrium."""
+        """Whether nothing is missing: judged, or refused where that says nothing about the figure.
+
+        So it is with a network without an equilibrium, and with a column that does not enter the
+        figure: no attack slows down a solver of a fixed depth.
+        """
         record = self.required.get(column)
         if record is None:
             return False
-        return record.status == "done" or record.deployment["solver"] is None
+        unranked = not may_rank(record.column)
+        return record.status == "done" or record.deployment["solver"] is None or unranked
 
 
 @dataclass(frozen=True)

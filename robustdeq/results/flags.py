@@ -100,8 +100,8 @@ FLAGS = (
         "randomised",
         False,
         "Predictions draw random numbers by design.",
-        "The figure is an expectation over draws.",
-        "Read it with its number of draws.",
+        "The figure is that of one draw for each image, keyed by the image.",
+        "Read it with the column that attacks the expectation over draws.",
     ),
     Flag(
         "unconverged",

@@ -142,6 +142,18 @@ def test_the_state_map_has_a_line_for_each_view_and_a_column_for_each_state(goal
     assert "## vanilla" in text
 
 
+def test_a_column_that_enters_no_figure_is_settled_by_its_refusal(goals):
+    """No attack slows a solver of fixed depth; of the label columns none may be refused."""
+    add_goals(goals)
+    add(goals, "fixed", survivors(9))
+    add(goals, "fixed", survivors(2), name="map", settings=MAP, extra={"states": states()})
+    add(goals, "fixed", survivors(1), name="long", settings={"deployment": "judged-longer"})
+    add(goals, "fixed", None, name="slow", settings=COST)
+    rows = {standing.entrant: standing for standing in leaderboard(goals, "tiny-v1")}
+    assert rows["fixed"].complete
+    assert "fixed" not in slow_down(goals, "tiny-v1")
+
+
 def test_times_are_factors_to_the_yardstick_over_the_required_columns(store):
     store.write_protocol("tiny-v1", protocol(columns=("pgd", "apgd")))
     for chain, seconds in ((YARDSTICK, 60.0), ("vanilla", 15.0)):

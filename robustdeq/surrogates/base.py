@@ -43,6 +43,30 @@ class Surrogate(Plugin, ABC):
         """None, or the reason why this view of the target does not exist."""
 
 
+class StateSurrogate(Surrogate):
+    """A view of the states of the equilibrium network behind a defence.
+
+    What inference does to its input is passed straight through; where inference has a path of its
+    own, the gradient is the network's all the same, and the deployed answer confirms.
+    """
+
+    @property
+    def deepest(self) -> int:
+        """The last state that is read by its number."""
+        return 0
+
+    def applies(self, target: DefendedModel) -> str | None:
+        return needs_state(target, self.deepest)
+
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
+        judge, prepare = deployed(target, noise), straight_through(target, noise)
+        return self.surface(network_behind(target), judge, prepare)
+
+    @abstractmethod
+    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+        """A fresh surface on a network; `prepare` is applied to its input, `judge` confirms."""
+
+
 def deployed(target: DefendedModel, noise: NoiseStream) -> Deployed:
     """The deployed predictor, for confirmations; its draws are never the judge's."""
     stream = noise.child("confirm")

@@ -2,23 +2,16 @@
 
 from dataclasses import dataclass
 
-from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
+from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.state_surfaces import intermediate_surface
-from robustdeq.noise import NoiseStream
+from robustdeq.models.surface import Deployed, Prepare
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import (
-    Sources,
-    Surrogate,
-    deployed,
-    needs_state,
-    network_behind,
-    straight_through,
-)
+from robustdeq.surrogates.base import StateSurrogate
 
 
 @dataclass(frozen=True)
-class Intermediate(Surrogate):
+class Intermediate(StateSurrogate):
     """head(w_K), unrolled from an iterate of the deployed solver.
 
         w_0 = f(z_state),  w_k = (1 - damping) w_{k-1} + damping f(w_{k-1}),  k = 1 ... K
@@ -44,15 +37,9 @@ class Intermediate(Surrogate):
                 f"step number and a count from 0 on, and a damping in (0, 1]"
             )
 
-    def applies(self, target: DefendedModel) -> str | None:
-        return needs_state(target, self.state)
+    @property
+    def deepest(self) -> int:
+        return self.state
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        return intermediate_surface(
-            network_behind(target),
-            self.state,
-            self.unroll,
-            self.damping,
-            deployed(target, noise),
-            straight_through(target, noise),
-        )
+    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+        return intermediate_surface(model, self.state, self.unroll, self.damping, judge, prepare)

@@ -2,23 +2,16 @@
 
 from dataclasses import dataclass
 
-from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
+from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.state_surfaces import SimultaneousSurface
-from robustdeq.noise import NoiseStream
+from robustdeq.models.surface import Deployed, Prepare
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import (
-    Sources,
-    Surrogate,
-    deployed,
-    needs_equilibrium,
-    network_behind,
-    straight_through,
-)
+from robustdeq.surrogates.base import StateSurrogate
 
 
 @dataclass(frozen=True)
-class Simultaneous(Surrogate):
+class Simultaneous(StateSurrogate):
     """The simultaneous adjoint, a reconstruction (see `SimultaneousSurface`).
 
     It needs the objective inside the solve, so only our own attacks run on it.
@@ -33,13 +26,5 @@ class Simultaneous(Surrogate):
         if self.steps < 1:
             raise SpecError(f"steps {self.steps}; expected at least 1")
 
-    def applies(self, target: DefendedModel) -> str | None:
-        return needs_equilibrium(target)
-
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        return SimultaneousSurface(
-            network_behind(target),
-            self.steps,
-            deployed(target, noise),
-            straight_through(target, noise),
-        )
+    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+        return SimultaneousSurface(model, self.steps, judge, prepare)

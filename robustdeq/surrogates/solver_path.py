@@ -2,23 +2,16 @@
 
 from dataclasses import dataclass
 
-from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
+from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.path_surface import PathSurface
-from robustdeq.noise import NoiseStream
+from robustdeq.models.surface import Deployed, Prepare
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import (
-    Sources,
-    Surrogate,
-    deployed,
-    needs_state,
-    network_behind,
-    straight_through,
-)
+from robustdeq.surrogates.base import StateSurrogate
 
 
 @dataclass(frozen=True)
-class SolverPath(Surrogate):
+class SolverPath(StateSurrogate):
     """All states and residuals of the first steps, for objectives that read them.
 
     Attributes:
@@ -31,13 +24,9 @@ class SolverPath(Surrogate):
         if self.steps < 1:
             raise SpecError(f"steps {self.steps}; expected at least 1")
 
-    def applies(self, target: DefendedModel) -> str | None:
-        return needs_state(target, self.steps)
+    @property
+    def deepest(self) -> int:
+        return self.steps
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        return PathSurface(
-            network_behind(target),
-            self.steps,
-            deployed(target, noise),
-            straight_through(target, noise),
-        )
+    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+        return PathSurface(model, self.steps, judge, prepare)

@@ -2,23 +2,16 @@
 
 from dataclasses import dataclass
 
-from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
+from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.state_surfaces import state_average_surface
-from robustdeq.noise import NoiseStream
+from robustdeq.models.surface import Deployed, Prepare
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import (
-    Sources,
-    Surrogate,
-    deployed,
-    needs_state,
-    network_behind,
-    straight_through,
-)
+from robustdeq.surrogates.base import StateSurrogate
 
 
 @dataclass(frozen=True)
-class StateAverage(Surrogate):
+class StateAverage(StateSurrogate):
     """The head of the mean of z_1 ... z_n and z*, each with the gradient of one step of f.
 
     The nine feature states of the ensemble defence in Yang, Pang and Liu (2022, "A Closer Look at
@@ -35,13 +28,9 @@ class StateAverage(Surrogate):
         if self.states < 1:
             raise SpecError(f"states {self.states}; expected at least 1")
 
-    def applies(self, target: DefendedModel) -> str | None:
-        return needs_state(target, self.states)
+    @property
+    def deepest(self) -> int:
+        return self.states
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        return state_average_surface(
-            network_behind(target),
-            self.states,
-            deployed(target, noise),
-            straight_through(target, noise),
-        )
+    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+        return state_average_surface(model, self.states, judge, prepare)

@@ -2,24 +2,16 @@
 
 from dataclasses import dataclass
 
-from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
+from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.state_surfaces import replayed_surface
-from robustdeq.models.surface import through_solver_surface
-from robustdeq.noise import NoiseStream
+from robustdeq.models.surface import Deployed, Prepare, through_solver_surface
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import (
-    Sources,
-    Surrogate,
-    deployed,
-    needs_state,
-    network_behind,
-    straight_through,
-)
+from robustdeq.surrogates.base import StateSurrogate
 
 
 @dataclass(frozen=True)
-class ThroughSolverView(Surrogate):
+class ThroughSolverView(StateSurrogate):
     """Full backpropagation through the deployed T steps, cold.
 
     Right whether or not a row converges; what it breaks and `defended` does not is a warning about
@@ -37,12 +29,11 @@ class ThroughSolverView(Surrogate):
         if self.state is not None and self.state < 1:
             raise SpecError(f"state {self.state}; expected a step number from 1 on")
 
-    def applies(self, target: DefendedModel) -> str | None:
-        return needs_state(target, self.state or 0)
+    @property
+    def deepest(self) -> int:
+        return self.state or 0
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        view = (network_behind(target), deployed(target, noise), straight_through(target, noise))
+    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
         if self.state is None:
-            return through_solver_surface(*view)
-        model, judge, prepare = view
+            return through_solver_surface(model, judge, prepare)
         return replayed_surface(model, self.state, judge, prepare)

@@ -4,22 +4,14 @@ from dataclasses import dataclass, field
 
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.jacobian_free import JacobianFree
-from robustdeq.defenses.base import DefendedModel
-from robustdeq.models.surface import adjoint_surface
-from robustdeq.noise import NoiseStream
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.surface import Deployed, Prepare, adjoint_surface
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import (
-    Sources,
-    Surrogate,
-    deployed,
-    needs_equilibrium,
-    network_behind,
-    straight_through,
-)
+from robustdeq.surrogates.base import StateSurrogate
 
 
 @dataclass(frozen=True)
-class Truncated(Surrogate):
+class Truncated(StateSurrogate):
     """A cheap gradient, cold: jacobian-free, or a few unrolled steps (a phantom gradient).
 
     Never the only gradient behind a number, since it over-reports robustness; as one more member of
@@ -28,13 +20,5 @@ class Truncated(Surrogate):
 
     adjoint: Adjoint = field(default_factory=JacobianFree)
 
-    def applies(self, target: DefendedModel) -> str | None:
-        return needs_equilibrium(target)
-
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        return adjoint_surface(
-            network_behind(target),
-            self.adjoint,
-            deployed(target, noise),
-            straight_through(target, noise),
-        )
+    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+        return adjoint_surface(model, self.adjoint, judge, prepare)

@@ -53,7 +53,7 @@ def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) ->
         if _moved(unasked, asked) > ROUNDING:
             findings.append(Finding("stateful", f"near known images {_change(unasked, asked)}"))
     if _moved(third, judge.redraw(x, rows)) > ROUNDING:
-        findings.append(Finding("randomised", "judged on one draw, keyed by image"))
+        findings.append(Finding("randomised", "another draw, keyed by image, moves the logits"))
     if findings:
         return findings  # coupling cannot be told from noise or memory
     worst = verdict.spread.max().item() / _scale(first)

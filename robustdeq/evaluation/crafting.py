@@ -9,7 +9,7 @@ from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import ContractViolation
-from robustdeq.evaluation.judge import Judge, margin
+from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.noise import NoiseStream
 from robustdeq.surrogates.base import Elsewhere, Sources
@@ -24,8 +24,8 @@ class Crafted:
     """The most damaging candidate of every row, and whether each row withstood all of its own.
 
     Attributes:
-        damage: of that candidate: minus the margin of the true class, or for a column whose goal is
-            cost the judge's evaluations.
+        damage: of that candidate: the judge's `harm`, or for a column whose goal is cost the
+            judge's evaluations.
         by_stage: what each stage alone put forward (n, *image), where the column's goal is a map.
     """
 
@@ -113,10 +113,12 @@ class _Run:
 
     def _enter(self, rows: Tensor, candidates: Tensor) -> None:
         judge, into = self.crafter.judge, self.into
-        answers = [judge.answer(candidate, rows) for candidate in candidates]
-        harm = torch.stack([_harm(answer.logits, self.y[rows]) for answer in answers])
-        effort = torch.stack([answer.nfe for answer in answers]).to(harm)
-        worst, chosen = (effort if self.goal == "cost" else harm).max(0)
+        if self.goal == "cost":
+            effort = [judge.answer(candidate, rows).nfe for candidate in candidates]
+            each = torch.stack(effort).to(into.damage)
+        else:
+            each = torch.stack([judge.harm(x, self.y[rows], rows) for x in candidates])
+        worst, chosen = each.max(0)
         better = worst > into.damage[rows]
         into.x[rows[better]] = candidates[chosen[better], better.nonzero()[:, 0]]
         into.damage[rows[better]] = worst[better]
@@ -124,12 +126,6 @@ class _Run:
             into.standing[rows] = into.damage[rows] < 0
         if into.by_stage:
             into.by_stage[self.number][rows] = candidates[0]
-
-
-def _harm(logits: Tensor, y: Tensor) -> Tensor:
-    """Minus the true class's margin, (n,): at least 0 where it lost, infinite for no number."""
-    lost = ~torch.isfinite(logits).all(1)
-    return torch.where(lost, torch.inf, -margin(logits, y))
 
 
 def require_inside(threat: ThreatModel, x: Tensor, candidates: Tensor, attack: str) -> None:

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -23,20 +24,18 @@ from robustdeq.evaluation.checks import (
 )
 from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.exact_pass import crafted_and_checked
-from robustdeq.evaluation.judge import Judge, Verdict, margin
-from robustdeq.evaluation.precision import flips
+from robustdeq.evaluation.fates import TABLES, Fate
+from robustdeq.evaluation.judge import FRESH, Judge, Verdict
 from robustdeq.evaluation.protocol import Column
 from robustdeq.evaluation.state_map import states_table
 from robustdeq.evaluation.trial import Trial
 from robustdeq.noise import NoiseStream
 from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
-from robustdeq.results.tables import AUDIT
 from robustdeq.spec import encode
 from robustdeq.surrogates.base import needs_equilibrium
 from robustdeq.surrogates.defended import Defended
 
-KEPT_IMAGES = 32
 Tables = dict[str, pa.Table]
 Progress = Callable[[int, int], None]  # (attacked, to attack)
 
@@ -96,7 +95,7 @@ class _Outcome:
         n = min(trial.column.images or len(split), len(split))
         self._x, self._y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
         self._rows = torch.arange(n, device=bench.device)
-        self._judge = Judge(self._roles.judged, bench.batch_size)
+        self._judge = Judge(self._roles.judged, bench.batch_size, bench.randomised)
         self._clean = self._judge(self._x, self._y, self._rows)
         untouched = roles(trial.column.deployment, target, bench.load()).judged
         fresh = Judge(untouched, bench.batch_size)
@@ -108,9 +107,12 @@ class _Outcome:
             self._roles.attacked, self._judge, trial.threat, bench.batch_size, progress,
             self._sources, idle,
         )  # fmt: skip
+        attacked = self._clean.right
+        if bench.randomised:  # what one draw gets wrong another may get right
+            attacked = self._judge.harm(self._x, self._y, self._rows) < 0
         for seed in trial.column.seeds:
             crafted, findings = crafted_and_checked(
-                craft, trial.column, seed, self._x, self._y, self._clean.right
+                craft, trial.column, seed, self._x, self._y, attacked
             )
             self._findings += findings
             self._crafted[seed] = crafted
@@ -118,13 +120,24 @@ class _Outcome:
             self._check(crafted, self._adversarial[seed])
 
     def robust(self, seed: int) -> Tensor:
-        """(n,) which rows withstood everything under one attack seed."""
+        """(n,) which rows withstood everything under one attack seed, by the judge's one draw."""
         return self._clean.right & self._crafted[seed].standing & self._adversarial[seed].right
+
+    @cached_property
+    def _survival(self) -> dict[int, Tensor]:
+        """(n,) by attack seed: of a randomised entrant the share of fresh draws that are right."""
+        seeds = self._trial.column.seeds
+        if not self._bench.randomised:
+            return {seed: self.robust(seed).float() for seed in seeds}
+        return {
+            seed: self._judge.share(self._crafted[seed].x, self._y, self._rows, FRESH, "fresh")
+            for seed in seeds
+        }
 
     def record(self, started: float) -> tuple[Record, Tables]:
         """The record and its tables."""
-        each = {seed: self.robust(seed) for seed in self._trial.column.seeds}
-        worst = torch.stack(list(each.values())).all(0)
+        each = self._survival
+        worst = torch.stack(list(each.values())).amin(0)
         cost = sum((Counter(c.cost) for c in self._crafted.values()), Counter())
         n = len(self._x)
         record = Record(
@@ -141,13 +154,20 @@ class _Outcome:
             provenance=provenance(self._bench, started),
         )
         tables = {
-            "samples": pa.concat_tables([self._samples(seed) for seed in each]),
-            "images": pa.concat_tables([self._images(seed) for seed in each]),
-            "audit": pa.concat_tables([self._audit(seed) for seed in each]),
+            name: pa.concat_tables([make(self._fate(seed)) for seed in each])
+            for name, make in TABLES.items()
         }
         if self._trial.column.goal == "map":
             tables["states"] = pa.concat_tables([self._states(seed) for seed in each])
         return record, tables
+
+    def _fate(self, seed: int) -> Fate:
+        return Fate(
+            seed, self._rows, self._x, self._y, self._clean, self._crafted[seed].x,
+            self._adversarial[seed], self.robust(seed),
+            self._survival[seed] if self._bench.randomised else None,
+            self._trial.threat, self._judge.target,
+        )  # fmt: skip
 
     def _check_gradient(self) -> frozenset[int]:
         """The stages that no gradient reaches, though their attack follows one."""
@@ -198,49 +218,6 @@ class _Outcome:
             "converged_clean": clean.item(),
             "converged_adversarial": torch.stack(shares).min().item(),
         }
-
-    def _samples(self, seed: int) -> pa.Table:
-        clean, verdict = self._clean.prediction, self._adversarial[seed].prediction
-        columns = {
-            "index": self._rows,
-            "attack_seed": torch.full_like(self._rows, seed),
-            "label": self._y,
-            "clean_pred": self._clean.settled(self._y),
-            "adv_pred": verdict.labels,
-            "robust": self.robust(seed),
-            "distance": self._trial.threat.distance(self._x, self._crafted[seed].x),
-            "margin": margin(verdict.logits, self._y),
-            "nfe_clean": clean.nfe,
-            "nfe_adv": verdict.nfe,
-            "residual_clean": clean.residual,
-            "residual_adv": verdict.residual,
-        }
-        return pa.table({name: values.cpu().numpy() for name, values in columns.items()})
-
-    def _images(self, seed: int) -> pa.Table:
-        images = self._crafted[seed].x[:KEPT_IMAGES].flatten(1).cpu()
-        return pa.table(
-            {
-                "index": list(range(len(images))),
-                "attack_seed": [seed] * len(images),
-                "image": images.tolist(),
-            }
-        )
-
-    def _audit(self, seed: int) -> pa.Table:
-        verdict = self._adversarial[seed]
-        flipped = flips(self._judge.target, self._crafted[seed].x, verdict.labels).nonzero()[:, 0]
-        margins = margin(verdict.prediction.logits, self._y)[flipped]
-        detail = f"label differs in float64 at 1e-8, attack seed {seed}; value is the margin"
-        return pa.table(
-            {
-                "check": ["float64"] * len(flipped),
-                "index": flipped.tolist(),
-                "value": margins.tolist(),
-                "detail": [detail] * len(flipped),
-            },
-            schema=AUDIT,
-        )
 
 
 def _once(findings: list[Finding]) -> list[Finding]:

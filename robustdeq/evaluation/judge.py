@@ -11,6 +11,8 @@ from robustdeq.models.base import Prediction
 from robustdeq.noise import NoiseStream
 
 ALONE = 32  # rows that are also judged in a batch of one
+SELECTION = 20  # draws of a randomised defence that choose among candidates
+FRESH = 100  # draws that nothing was chosen by, which give its figure
 
 
 @dataclass(frozen=True)
@@ -40,10 +42,12 @@ class Judge:
     Args:
         target: freshly built and loaded.
         batch_size: of the first pass; the second uses another one.
+        randomised: whether answers depend on the defence's own draws; then candidates are chosen by
+            many of them, and not by the luck of one.
     """
 
-    def __init__(self, target: DefendedModel, batch_size: int):
-        self.target, self._batch_size = target, batch_size
+    def __init__(self, target: DefendedModel, batch_size: int, randomised: bool = False):
+        self.target, self._batch_size, self.randomised = target, batch_size, randomised
         self._noise = NoiseStream(0).child("judge")
 
     def __call__(
@@ -66,6 +70,29 @@ class Judge:
         right = ((answers.argmax(2) == y).all(0)) & finite
         spread = (answers - first.logits).abs().amax((0, 2))
         return Verdict(first, right, spread)
+
+    def harm(self, x: Tensor, y: Tensor, rows: Tensor) -> Float[Tensor, " batch"]:
+        """How much a candidate does, (B,); from 0 on the row is lost.
+
+        Minus the true class's margin, infinite where a logit is no number; of a randomised defence
+        minus the share of `SELECTION` draws that are right.
+        """
+        if self.randomised:
+            return -self.share(x, y, rows, SELECTION, "selection")
+        logits = self.repeat(x, rows)
+        lost = ~torch.isfinite(logits).all(1)
+        return torch.where(lost, torch.inf, -margin(logits, y))
+
+    def share(
+        self, x: Tensor, y: Tensor, rows: Tensor, draws: int, name: str
+    ) -> Float[Tensor, " batch"]:
+        """The share of draws, of a stream of this name, under which the answer is right (B,)."""
+        right = torch.zeros(len(x), device=x.device)
+        for draw in range(draws):
+            stream = self._noise.child(name, draw)
+            logits = self._predict(x, rows, self._batch_size, stream).logits
+            right += (logits.argmax(1) == y) & torch.isfinite(logits).all(1)
+        return right / draws
 
     def answer(self, x: Tensor, rows: Tensor) -> Prediction:
         """The answer of the first composition alone."""

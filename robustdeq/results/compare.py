@@ -7,7 +7,14 @@ import numpy as np
 from robustdeq.errors import SpecError, UnknownName
 from robustdeq.results.evidence import Evidence, Member, gather
 from robustdeq.results.leaderboard import RANKED_SEEDS, SIGNIFICANCE, paired_test, share_weights
-from robustdeq.results.statistics import Difference, Interval, mcnemar, newcombe, paired_counts
+from robustdeq.results.statistics import (
+    Difference,
+    Interval,
+    difference_over_images,
+    mcnemar,
+    newcombe,
+    paired_counts,
+)
 from robustdeq.results.store import ResultStore
 
 
@@ -92,19 +99,21 @@ def _of_defenses(a: Evidence, b: Evidence) -> Paired:
 def _of_checkpoints(a: Evidence, b: Evidence) -> Paired:
     one, other = _one_each(a, b)
     common = a.images & b.images
-    survives = one.known[common] == 1.0, other.known[common] == 1.0
-    both, only_a, only_b, neither = paired_counts(*survives)
-    difference = Difference(
-        (only_a - only_b) / int(common.sum()),
-        newcombe(both, only_a, only_b, neither),
-        mcnemar(only_a, only_b),
-    )
+    verdicts = one.known[common], other.known[common]
+    if all(np.isin(each, (0.0, 1.0)).all() for each in verdicts):
+        test = "McNemar's exact test and Newcombe's interval"
+        counts = paired_counts(*(each == 1.0 for each in verdicts))
+        _, only_a, only_b, _ = counts
+        gap = (only_a - only_b) / int(common.sum())
+        difference = Difference(gap, newcombe(*counts), mcnemar(only_a, only_b))
+    else:
+        test = "A paired t test over images, one side's answers being random,"
+        difference = difference_over_images(*verdicts)
     method = (
-        f"McNemar's exact test and Newcombe's interval between two checkpoints (training seeds "
-        f"{one.seed} and {other.seed}): it compares checkpoints, not defences, which takes "
-        f"{RANKED_SEEDS} seeds of each."
+        f"{test} between two checkpoints (training seeds {one.seed} and {other.seed}): it compares "
+        f"checkpoints, not defences, which takes {RANKED_SEEDS} seeds of each."
     )
-    return _paired(a, b, difference, method, 1, one.known[common] - other.known[common])
+    return _paired(a, b, difference, method, 1, verdicts[0] - verdicts[1])
 
 
 def _one_each(a: Evidence, b: Evidence) -> tuple[Member, Member]:

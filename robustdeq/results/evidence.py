@@ -10,11 +10,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from robustdeq.errors import StoreError
 from robustdeq.results.protocol import ResolvedProtocol, may_rank
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
-from robustdeq.results.tables import to_numpy
+from robustdeq.results.verdicts import verdicts
 from robustdeq.spec import canonical
 
 
@@ -22,7 +21,8 @@ from robustdeq.spec import canonical
 class Member:
     """One training seed of a defence, by its newest weights.
 
-    Verdicts are (n,) over the data slice: 1 survived, 0 broken, NaN not judged. `protocol` is the
+    Verdicts are (n,) over the data slice: 1 survived, 0 broken, between them the share of draws
+    that survived where answers are random, NaN not judged. `protocol` is the
     per-image worst case over the required columns and attack seeds, `known` over the
     further records of the same weights as well, on the same images. Columns with another goal than
     the label, or on another deployment, are required as well and have no verdicts here.
@@ -191,37 +191,6 @@ def _sorted_out(
     names = [column["name"] for column in columns]
     in_order = {name: required[name] for name in names if name in required}
     return in_order, tuple(further)
-
-
-def verdicts(store: ResultStore, record: Record) -> tuple[ndarray, ndarray]:
-    """Clean correctness and survival of all attack seeds, each (n,) over the data slice.
-
-    Raises:
-        StoreError: the samples do not give the record's own figures.
-    """
-    table = store.samples(record, ["index", "label", "clean_pred", "robust"])
-    index = to_numpy(table, "index")
-    if len(index) == 0 or index.min() < 0 or index.max() >= record.data["n"]:
-        raise StoreError(
-            f"record {record.stem}: sample indices leave 0..{record.data['n'] - 1}; retract it"
-        )
-    correct = np.full(record.data["n"], np.nan)
-    survived = correct.copy()
-    np.fmin.at(correct, index, to_numpy(table, "label") == to_numpy(table, "clean_pred"))
-    np.fmin.at(survived, index, to_numpy(table, "robust"))
-    n = np.count_nonzero(~np.isnan(survived))
-    figures = (
-        ("n", record.n, n),
-        ("clean", record.clean, np.nansum(correct) / n),
-        ("robust", record.robust, np.nansum(survived) / n),
-    )
-    for name, stored, computed in figures:
-        if stored is None or abs(stored - computed) > 1e-6:
-            raise StoreError(
-                f"record {record.stem} says {name} is {stored}, but its samples give "
-                f"{computed:.6g}; retract it and run the same command again"
-            )
-    return correct, survived
 
 
 def _worst(verdicts: Iterable[ndarray]) -> ndarray:

@@ -100,7 +100,7 @@ FLAGS = (
         "randomised",
         False,
         "Predictions draw random numbers by design.",
-        "The figure is that of one draw for each image, keyed by the image.",
+        "The figure is the share of 100 fresh draws that are right, on inputs chosen by 20 others.",
         "Read it with the column that attacks the expectation over draws.",
     ),
     Flag(

@@ -87,6 +87,16 @@ def difference_of_defenses(a: ArrayLike, b: ArrayLike, paired: bool = False) -> 
     return Difference(estimate, interval, _two_sided_p(estimate, parts))
 
 
+def difference_over_images(a: ArrayLike, b: ArrayLike) -> Difference:
+    """Compare two checkpoints whose verdicts are shares of draws, a and b (n,): a paired t test."""
+    gaps = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    n = len(gaps)
+    parts = [(float(gaps.var(ddof=1)) / n, n - 1)]
+    estimate, half = float(gaps.mean()), _half_width(parts)
+    interval = Interval(max(-1.0, estimate - half), min(1.0, estimate + half))
+    return Difference(estimate, interval, _two_sided_p(estimate, parts))
+
+
 def mcnemar(only_a: int, only_b: int) -> float:
     """The exact two-sided p of discordant counts (McNemar, 1947, Psychometrika 12:153).
 

@@ -76,12 +76,24 @@ class ResultStore:
         found = (self._load(path) for path in paths)
         return [record for record in found if _matches(record, where or {})]
 
-    def samples(self, record: Record, columns: Iterable[str] | None = None) -> pa.Table:
+    def samples(
+        self, record: Record, columns: Iterable[str] | None = None, optional: Iterable[str] = ()
+    ) -> pa.Table:
         """The per-image facts of a record; `columns` limits them to what is needed."""
-        return self.table(record, "samples", columns)
+        return self.table(record, "samples", columns, optional)
 
-    def table(self, record: Record, name: str, columns: Iterable[str] | None = None) -> pa.Table:
+    def table(
+        self,
+        record: Record,
+        name: str,
+        columns: Iterable[str] | None = None,
+        optional: Iterable[str] = (),
+    ) -> pa.Table:
         """A table of a record, its digest verified.
+
+        Args:
+            columns: those that are needed; by default all there are.
+            optional: further columns, where the table has them.
 
         Raises:
             StoreError: the record has no such table, or its file is missing or damaged.
@@ -100,6 +112,7 @@ class ResultStore:
         file = pq.ParquetFile(pa.BufferReader(content))
         known = file.schema_arrow.names
         wanted = known if columns is None else list(columns)
+        wanted = [*wanted, *(c for c in optional if c in known and c not in wanted)]
         for column in wanted:
             if column not in known:
                 raise UnknownName(f"column of the table {name!r}", column, known)

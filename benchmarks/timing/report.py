@@ -4,8 +4,7 @@
 
 A section that has run before is taken from `runs/performance/`; so an interrupted report goes on
 with the same command, and `--again` measures anew. Sections on MNIST need the folder of its files
-and, once, `python -m benchmarks.timing.slow_cell --data mnist --root PATH --train 600`; that on
-the wide cell needs `python -m benchmarks.timing.slow_cell --channels 128`.
+and, once, `python -m benchmarks.timing.slow_cell --data mnist --root PATH --train 600`.
 """
 
 import argparse

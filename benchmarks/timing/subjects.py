@@ -61,8 +61,9 @@ def slow() -> Subject:
 
 
 def wide() -> Subject:
-    """The slow cell with 128 channels, once `python -m benchmarks.timing.slow_cell` has run."""
-    return _residual("wide", 128, DIGITS, Digits().load(), None, Settings(tol=3e-2))
+    """The slow cell with 128 channels; of its solves 29 % converge in 200 Picard steps."""
+    digest = "beeb42bd5a3ad782191ce5c101cf835984d00155f85ecc6bc6c479a3e6410d76"
+    return _residual("wide", 128, DIGITS, Digits().load(), digest, Settings(tol=3e-2))
 
 
 def stock() -> Subject:

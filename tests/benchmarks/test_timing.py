@@ -284,6 +284,4 @@ def test_the_slow_cell_is_as_slow_as_it_is_said_to_be():
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_every_subject_has_a_name_of_its_own(name):
-    if name == "wide" and not slow_cell.weights_file(128, "digits").exists():
-        pytest.skip("the wide cell's weights are not part of the repository; train it first")
     assert find_subject(name).name == name

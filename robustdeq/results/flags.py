@@ -182,11 +182,11 @@ FLAGS = (
     ),
     Flag(
         "fast-exceeds-exact",
-        True,
+        False,
         "A column in fast mode left over a point more than in exact mode: on the board, or beyond "
         "what a second fast run breaks of those it left standing.",
-        "Its short cuts lose successes.",
-        "Read the record's figure, which has the exact pass in it; run the column in exact mode.",
+        "Its short cuts lose successes, which the exact run adds to the figure.",
+        "Run such columns in exact mode where their own figure matters.",
     ),
     Flag(
         "more-steps-help",

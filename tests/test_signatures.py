@@ -93,3 +93,33 @@ class TestRandomStates:
 
     def test_it_is_even_already_where_the_base_stands(self):
         assert self.unevenness("trades/vanilla") < 5
+
+
+class TestJointIteration:
+    """Gurumurthy, Bai, Manchester, Kolter 2021: as strong as PGD with exact solves, and cheaper."""
+
+    @staticmethod
+    def lines(cell):
+        """Ours, and that of the strongest PGD, of the committed page."""
+        text = (STORE.reports / "joint.md").read_text(encoding="utf-8")
+        rows = [
+            [entry.strip() for entry in line.split("|")[1:-1]]
+            for line in text.splitlines()
+            if line.startswith(f"| {cell} ")
+        ]
+        (best,) = [row for row in rows if "the best" in row[1]]
+        return rows[0], best
+
+    @pytest.mark.parametrize("cell", ["slow", "stock"])
+    def test_it_takes_less_than_a_quarter_of_the_evaluations(self, cell):
+        ours, best = self.lines(cell)
+        assert float(best[4]) > 4 * float(ours[4])
+
+    @pytest.mark.parametrize("cell", ["slow", "stock"])
+    @pytest.mark.xfail(
+        strict=True,
+        reason="not reproduced: PGD leaves 2.9 points less on the slow cell, 3.7 on the stock one",
+    )
+    def test_it_is_at_least_as_strong(self, cell):
+        ours, _ = self.lines(cell)
+        assert ours[-1] == "yes"

@@ -11,7 +11,6 @@ is kept below `runs/union` and not run again.
 """
 
 import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.kept import ROOT, RUNS, kept
 from benchmarks.reference_attacks import reference_attack, unrolled
 from robustdeq.attacks.autoattack import AutoAttack
 from robustdeq.defenses.base import DefendedModel
@@ -31,14 +31,12 @@ from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.results.evidence import gather
-from robustdeq.results.files import write
 from robustdeq.results.markdown import per_cent, table
 from robustdeq.results.store import ResultStore
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
 
-ROOT = Path(__file__).parents[1]
-KEPT = ROOT / "runs" / "union"
+KEPT = RUNS / "union"
 PROTOCOL = "digits-linf-v2"
 ENTRANTS = ("adversarial-training/vanilla", "trades/vanilla", "explicit")
 CHUNK, STEPS, ASCENT, GRADIENTS = 50, 200, 200, 4000
@@ -109,11 +107,8 @@ def brute_force(case: Case) -> Tensor:
 
 def survivors(case: Case, name: str, attack: Callable[[], Tensor]) -> np.ndarray:
     """(n,) who survives an attack; kept on disk."""
-    kept = KEPT / f"{case.chain.replace('/', '+')}-{name}-{len(case.x)}.json"
-    if not kept.exists():
-        right = case.right(attack()) & case.right(case.x)
-        write(kept, json.dumps(right.tolist()).encode())
-    return np.array(json.loads(kept.read_text()))
+    path = KEPT / f"{case.chain.replace('/', '+')}-{name}-{len(case.x)}.json"
+    return np.array(kept(path, lambda: (case.right(attack()) & case.right(case.x)).tolist()))
 
 
 def line(case: Case, known: np.ndarray, name: str, attack: Callable[[Case], Tensor]) -> list[str]:

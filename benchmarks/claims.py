@@ -1,0 +1,37 @@
+"""What a measured difference says of a claim, in one word and with its interval."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import stdtrit
+
+from robustdeq.results.statistics import Interval
+
+CLAIM = ("claim", "difference", "95 % interval", "verdict")  # the header of a table of verdicts
+
+
+def paired(differences: ArrayLike) -> tuple[float, Interval]:
+    """The mean of differences, one a seed, and its 95 % t interval (Student 1908)."""
+    each = np.asarray(differences, dtype=float)
+    half = each.std(ddof=1) / len(each) ** 0.5 * stdtrit(len(each) - 1, 0.975)
+    mean = float(each.mean())
+    return mean, Interval(mean - half, mean + half)
+
+
+def verdict(estimate: float, interval: Interval, claimed: int, unit: float = 1.0) -> list[str]:
+    """Three cells: the difference, its interval, and whether what is claimed appears.
+
+    Args:
+        claimed: +1 where the claim is that the difference is above 0, -1 where below.
+        unit: that figures are multiplied by: 100 for points.
+    """
+    text, low, high = (f"{unit * value:+.3g}" for value in (estimate, *interval))
+    if interval.low <= 0 <= interval.high:
+        return [text, f"{low} to {high}", "not reproduced at this scale"]
+    return [text, f"{low} to {high}", "appears" if claimed * estimate > 0 else "reversed"]
+
+
+def spread(values: ArrayLike, digits: int = 3) -> str:
+    """Mean and standard deviation; of one value, the value."""
+    each = np.atleast_1d(values)
+    mean = f"{each.mean():.{digits}f}"
+    return mean if len(each) == 1 else f"{mean} ± {each.std(ddof=1):.{digits}f}"

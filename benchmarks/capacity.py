@@ -17,18 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.claims import CLAIM, paired, spread, verdict
-from benchmarks.trainings import PROTOCOL, Plan
+from benchmarks.claims import CLAIM, paired, spread, tally, verdict
+from benchmarks.trainings import Plan, counts
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.implicit import Implicit
 from robustdeq.adjoints.jacobian_free import JacobianFree
 from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.adjoints.unrolled import Unrolled
-from robustdeq.defenses.base import Defense, Task
+from robustdeq.defenses.base import Defense
 from robustdeq.defenses.sparse_weight_tied import SparseWeightTied
 from robustdeq.defenses.weight_tied import WeightTied
-from robustdeq.models.explicit import ExplicitClassifier
-from robustdeq.models.masked import MaskedStack
 from robustdeq.results.markdown import table
 
 SIZES = ((8, 4), (8, 16))  # channels and depth L; injections need a multiple of 8
@@ -52,17 +50,6 @@ def networks() -> dict[Key, SparseWeightTied]:
             distinct = replace(dense, density=density, masks="distinct")
             grid[channels, depth, "distinct", density] = distinct
     return grid
-
-
-def counts(network: SparseWeightTied) -> list[str]:
-    """Stored and live parameters of the masked body, and its multiply-adds on one image."""
-    data = PROTOCOL.load_data()
-    model = network.build(Task(data.shape, data.classes))
-    assert isinstance(model, ExplicitClassifier)
-    assert isinstance(model.body, MaskedStack)
-    stored = sum(p.numel() for p in model.body.parameters())
-    work = model.body.multiply_adds(*data.shape[1:])
-    return [f"{stored:,}", f"{model.body.live_parameters():,}", f"{work:,}"]
 
 
 def losses(figures: Mapping[Key, Figures]) -> dict[Key, np.ndarray]:
@@ -131,16 +118,19 @@ def page(plan: Plan) -> str:
         loss, right = (np.array([each[name] for each in figures[key]]) for name in _GRID[-2:])
         rows.append([*map(str, key), *counts(network), spread(loss), spread(100 * right, 1)])
     loss = losses(figures)
+    of_masks, of_depth = masks_claims(loss), depth_claims(loss)
     by_gradient, by_accuracy = gradients(plan)
     left = (CLAIM[0], CLAIM[-1])
     return _PAGE.format(
         plan=plan,
         tied=f"{TIED.channels} channels, L = {TIED.depth}",
         grid=table([*_GRID[:-2], "train loss", "test, %"], rows, left=("masks",)),
-        masks=table(CLAIM, masks_claims(loss), left),
-        depths=table(CLAIM, depth_claims(loss), left),
+        masks=table(CLAIM, of_masks, left),
+        depths=table(CLAIM, of_depth, left),
+        tally=tally(of_masks + of_depth),
         gradients=table(_GRADIENTS, by_gradient, _GRADIENTS[:1]),
         accuracies=table(CLAIM, by_accuracy, left),
+        full=tally(by_accuracy),
     )
 
 
@@ -158,7 +148,8 @@ scale" means that theirs holds 0. Nothing was tuned, and the learning rate is th
 ## Distinct masks against one shared mask
 
 `sparse-weight-tied`; masks are drawn anew for each seed. Stored and live parameters and
-multiply-adds are the body's, the latter if zeros were skipped, which dense code does not do.
+multiply-adds are the body's, the latter if zeros were skipped, which dense code does not do. After
+so few epochs a training loss is a matter of speed as much as of capacity.
 
 {grid}
 
@@ -169,6 +160,8 @@ What Song, Majumder and Lin (2023) claim of distinct masks, as differences of th
 That depth asks for sparser masks, as differences of the training loss:
 
 {depths}
+
+{tally}
 
 ## Full backpropagation against cheaper gradients
 
@@ -182,6 +175,8 @@ and of the full one's to it the median and the range over rounds.
 {gradients}
 
 {accuracies}
+
+{full}
 """
 
 

@@ -12,26 +12,21 @@ through the solver's own steps. Weights and figures that are finished are kept b
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks.claims import CLAIM, spread, verdict
+from benchmarks.claims import CLAIM, difference, spread, tally, verdict
 from benchmarks.factorial import ASCENT, CHAINS, DRAWS, HEADS, MODES, RADII, STARTED, Plan
 from robustdeq.results.markdown import table
-from robustdeq.results.statistics import (
-    Difference,
-    difference_of_defenses,
-    newcombe,
-    paired_counts,
-)
 
 CLEAN, ADVERSARIAL = CHAINS
 TRAINING = {CLEAN: "clean", ADVERSARIAL: "adversarial"}
 DIAGNOSED = "orthogonal"  # the head of the diagnostic
+CHANCE, OVERSTATED = 0.1, 0.05  # of accuracy
 
 Verdicts = dict[str, np.ndarray]  # clean, robust, second, converged: (seeds, images)
 Cells = dict[tuple[str, str, str], Verdicts]  # by chain, mode, head
@@ -58,18 +53,6 @@ def accuracies(cells: Cells) -> Iterator[list[str]]:
         shares = [100 * cell[name].mean(1) for name in ("clean", "robust", "second", "converged")]
         figures = [spread(share, 1) for share in shares]
         yield [TRAINING[chain], head, _MODULE[mode], *figures, str(len(shares[0]))]
-
-
-def difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray]) -> Difference:
-    """a minus b of verdicts (seeds, images), seed by seed from the same initial weights.
-
-    One pair of networks has the interval of the sample of images alone (Newcombe 1998).
-    """
-    first, second = np.concatenate(a), np.concatenate(b)
-    if len(first) > 1:
-        return difference_of_defenses(first, second, paired=True)
-    estimate = float(first.mean() - second.mean())
-    return Difference(estimate, newcombe(*paired_counts(first[0], second[0])), float("nan"))
 
 
 def claims(cells: Cells, figure: str) -> Iterator[list[str]]:
@@ -100,15 +83,34 @@ def diagnostic(plan: Plan) -> Iterator[list[str]]:
             yield [TRAINING[chain], _MODULE[mode], f"{radius:g}", how, *cells]
 
 
+def remarks(cells: Cells) -> str:
+    """Cells whose figures need a word: networks that learnt nothing, and an attack too weak."""
+    stuck, weak = [], []
+    for (chain, mode, head), cell in cells.items():
+        name = f"{TRAINING[chain]} {head}, module {_MODULE[mode]}"
+        clean, attack, second = (cell[each].mean() for each in ("clean", "robust", "second"))
+        if clean < 2 * CHANCE:
+            stuck.append(name)
+        if attack - second > OVERSTATED:
+            weak.append(f"{name} ({100 * attack:.1f} to {100 * second:.1f})")
+    return (
+        f"Learnt nothing (below twice chance): {'; '.join(stuck) or 'none'}.\n\nThe one attack "
+        f"overstates by more than {100 * OVERSTATED:.0f} points: {'; '.join(weak) or 'none'}."
+    )
+
+
 def page(plan: Plan) -> str:
     """The report in Markdown."""
     cells, left = measured(plan), (CLAIM[0], CLAIM[-1])
+    after = list(claims(cells, "second"))
     return _PAGE.format(
         plan=plan,
         seeds=" and ".join(f"{number} {TRAINING[chain]}" for chain, number in plan.seeds.items()),
         accuracies=table(_FACTORIAL, list(accuracies(cells)), _FACTORIAL[:3]),
         attack=table(CLAIM, list(claims(cells, "robust")), left),
-        second=table(CLAIM, list(claims(cells, "second")), left),
+        second=table(CLAIM, after, left),
+        tally=tally(after),
+        remarks=remarks(cells),
         clean=table(CLAIM, list(claims(cells, "clean")), left),
         starts=table(_STARTS, list(diagnostic(plan)), (*_STARTS[:2], "start")),
         started=min(plan.images, STARTED), draws=DRAWS, ascent=ASCENT, head=DIAGNOSED,
@@ -133,6 +135,8 @@ seeds; `converged` is the share of clean images that met the solver's tolerance.
 
 {accuracies}
 
+{remarks}
+
 ## Does the effect reproduce?
 
 Differences in points, paired by image and by the seed that drew the initial weights; over several
@@ -140,6 +144,8 @@ networks the 95 % interval counts seeds (all heads: seeds and heads) and images,
 alone. Not corrected for the number of claims. After the second look, the figure to go by:
 
 {second}
+
+{tally}
 
 After the one attack:
 

@@ -12,6 +12,8 @@ from robustdeq.defenses.base import Batch, DefendedModel, Defense, Task
 from robustdeq.defenses.sparse_weight_tied import SparseWeightTied
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.evaluation.protocol import load_protocol
+from robustdeq.models.explicit import ExplicitClassifier
+from robustdeq.models.masked import MaskedStack
 from robustdeq.noise import NoiseStream
 from robustdeq.spec import digest
 from robustdeq.training.central import build, train
@@ -66,6 +68,17 @@ def measure(entrant: Entrant) -> dict[str, float]:
         "right": (unseen.labels == data.test.labels).double().mean().item(),
         "residual": unseen.residual.median().item(),
     }
+
+
+def counts(network: SparseWeightTied) -> list[str]:
+    """Stored and live parameters of the masked body, and its multiply-adds on one image."""
+    data = PROTOCOL.load_data()
+    model = network.build(Task(data.shape, data.classes))
+    assert isinstance(model, ExplicitClassifier)
+    assert isinstance(model.body, MaskedStack)
+    stored = sum(p.numel() for p in model.body.parameters())
+    work = model.body.multiply_adds(*data.shape[1:])
+    return [f"{stored:,}", f"{model.body.live_parameters():,}", f"{work:,}"]
 
 
 def _seconds(plan: Plan, defenses: dict[str, Defense]) -> dict[str, list[float]]:

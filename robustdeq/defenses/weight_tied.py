@@ -25,7 +25,11 @@ class WeightTied(Defense):
     takes about five times the CPU seconds of `vanilla`'s an epoch (17.3 and 3.3 with PGD-7).
 
     The paper claims that such networks beat DEQs in accuracy and cost; it reports nothing on
-    adversarial robustness. L is ours: about the Picard steps that `vanilla` takes.
+    adversarial robustness. At equal L no gain of the full gradient shows (digits, 8 channels, L =
+    16, three seeds): 94.3 % of the test images are right, after `unrolled`, `jacobian-free` and
+    `implicit` 94.4, 93.5 and 92.7 %, within the 95 % intervals, and a step takes 1.6, 2.2 and 1.4
+    times their CPU time (`results/reports/capacity.md`). L is ours: about the Picard steps that
+    `vanilla` takes.
 
     Attributes:
         channels: of the state, (channels, height, width).

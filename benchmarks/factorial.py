@@ -32,7 +32,7 @@ HEADS = ("plain", "spectral", "frozen-orthogonal", "orthogonal")
 MODES = ("layer", "off")  # the projection on and off
 ATTACK = APGD(steps=25, objective=Margin())
 SECOND = (Stage(APGD(steps=20, targets=3, objective=DLR())), Stage(Square(queries=300)))
-RADII, STARTED, DRAWS, ASCENT = (1.0, 8.0, 64.0), 100, 10, 10  # of z0
+RADII, STARTED, DRAWS, ASCENT = (1.0, 8.0, 64.0), 50, 10, 10  # of z0
 
 
 @dataclass(frozen=True)

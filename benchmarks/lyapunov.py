@@ -1,6 +1,6 @@
 """Does a Lyapunov projection, or an orthogonal head, make an equilibrium network robust?
 
-    python -m benchmarks.lyapunov [--seeds 3] [--adversarial-seeds 1] [--out PAGE]
+    python -m benchmarks.lyapunov [--seeds 2] [--adversarial-seeds 1] [--out PAGE]
 
 First a factorial: the projection as a layer (`lyadeq`, mode `layer`) or none (`off`), times four
 heads, clean-trained and adversarially trained by the recipes of digits-linf-v2. Each is attacked by
@@ -12,7 +12,7 @@ through the solver's own steps. Weights and figures that are finished are kept b
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -21,14 +21,14 @@ import torch
 
 from benchmarks.claims import CLAIM, difference, spread, tally, verdict
 from benchmarks.factorial import ASCENT, CHAINS, DRAWS, HEADS, MODES, RADII, STARTED, Plan
-from robustdeq.results.markdown import table
+from robustdeq.results.markdown import NONE, table
 
 CLEAN, ADVERSARIAL = CHAINS
 TRAINING = {CLEAN: "clean", ADVERSARIAL: "adversarial"}
 DIAGNOSED = "orthogonal"  # the head of the diagnostic
 CHANCE, OVERSTATED = 0.1, 0.05  # of accuracy
 
-Verdicts = dict[str, np.ndarray]  # clean, robust, second, converged: (seeds, images)
+Verdicts = dict[str, np.ndarray]  # clean, robust, converged, perhaps second: (seeds, images)
 Cells = dict[tuple[str, str, str], Verdicts]  # by chain, mode, head
 
 
@@ -38,7 +38,9 @@ def measured(plan: Plan) -> Cells:
     for chain, seeds in plan.seeds.items():
         for seed, mode, head in product(range(seeds), MODES, HEADS):
             entrant = plan.entrant(chain, mode, head, seed)
-            figures = {**plan.verdicts(entrant), "second": plan.second_look(entrant)}
+            figures = plan.verdicts(entrant)
+            if chain == CLEAN:
+                figures = {**figures, "second": plan.second_look(entrant)}
             found.setdefault((chain, mode, head), []).append(figures)
     return {
         key: {name: np.array([each[name] for each in seeds]) for name in seeds[0]}
@@ -50,14 +52,16 @@ def accuracies(cells: Cells) -> Iterator[list[str]]:
     """The lines of the factorial's table."""
     for chain, head, mode in product(CHAINS, HEADS, MODES):
         cell = cells[chain, mode, head]
-        shares = [100 * cell[name].mean(1) for name in ("clean", "robust", "second", "converged")]
-        figures = [spread(share, 1) for share in shares]
-        yield [TRAINING[chain], head, _MODULE[mode], *figures, str(len(shares[0]))]
+        figures = [
+            spread(100 * cell[name].mean(1), 1) if name in cell else NONE
+            for name in ("clean", "robust", "second", "converged")
+        ]
+        yield [TRAINING[chain], head, _MODULE[mode], *figures, str(len(cell["clean"]))]
 
 
-def claims(cells: Cells, figure: str) -> Iterator[list[str]]:
+def claims(cells: Cells, figure: str, chains: Sequence[str]) -> Iterator[list[str]]:
     """The module on against off for each head, and the orthogonal head against the plain one."""
-    for chain in CHAINS:
+    for chain in chains:
 
         def line(said: str, a: list[Verdicts], b: list[Verdicts], chain: str = chain) -> list[str]:
             found = difference([x[figure] for x in a], [x[figure] for x in b])
@@ -88,8 +92,9 @@ def remarks(cells: Cells) -> str:
     stuck, weak = [], []
     for (chain, mode, head), cell in cells.items():
         name = f"{TRAINING[chain]} {head}, module {_MODULE[mode]}"
-        clean, attack, second = (cell[each].mean() for each in ("clean", "robust", "second"))
-        if clean < 2 * CHANCE:
+        attack = cell["robust"].mean()
+        second = cell.get("second", cell["robust"]).mean()
+        if cell["clean"].mean() < 2 * CHANCE:
             stuck.append(name)
         if attack - second > OVERSTATED:
             weak.append(f"{name} ({100 * attack:.1f} to {100 * second:.1f})")
@@ -102,16 +107,18 @@ def remarks(cells: Cells) -> str:
 def page(plan: Plan) -> str:
     """The report in Markdown."""
     cells, left = measured(plan), (CLAIM[0], CLAIM[-1])
-    after = list(claims(cells, "second"))
+    second, attack, clean = (
+        list(claims(cells, figure, chains))
+        for figure, chains in (("second", [CLEAN]), ("robust", CHAINS), ("clean", CHAINS))
+    )
     return _PAGE.format(
         plan=plan,
         seeds=" and ".join(f"{number} {TRAINING[chain]}" for chain, number in plan.seeds.items()),
         accuracies=table(_FACTORIAL, list(accuracies(cells)), _FACTORIAL[:3]),
-        attack=table(CLAIM, list(claims(cells, "robust")), left),
-        second=table(CLAIM, after, left),
-        tally=tally(after),
         remarks=remarks(cells),
-        clean=table(CLAIM, list(claims(cells, "clean")), left),
+        second=f"{table(CLAIM, second, left)}\n\n{tally(second)}",
+        attack=f"{table(CLAIM, attack, left)}\n\n{tally(attack)}",
+        clean=table(CLAIM, clean, left),
         starts=table(_STARTS, list(diagnostic(plan)), (*_STARTS[:2], "start")),
         started=min(plan.images, STARTED), draws=DRAWS, ascent=ASCENT, head=DIAGNOSED,
     )  # fmt: skip
@@ -124,12 +131,14 @@ _STARTS = ("training", "module", "radius", "start", "flips", "flips, converged",
 _PAGE = """# A Lyapunov projection and an orthogonal head, apart and together
 
 `lyadeq` on {plan.images} test digits, Linf 3/16, by the recipes of digits-linf-v2; training seeds:
-{seeds}. The module is the projection as a layer after the equilibrium (mode `layer`); off, the
-network is the same without it. The attack is Auto-PGD, 25 steps on the margin with the exact
-gradient; the deployed predictor judges. The second look is what targeted Auto-PGD (3 x 20 steps)
-and Square (300 queries) leave of that: where it is far lower, the one attack was not enough, and
-its column is no evidence of robustness. Accuracies in per cent, mean ± standard deviation over
-seeds; `converged` is the share of clean images that met the solver's tolerance.
+{seeds}.
+The module is the projection as a layer after the equilibrium (mode `layer`); off, the network is
+the same without it. The attack is Auto-PGD, 25 steps on the margin with the exact gradient; the
+deployed predictor judges. The second look, at clean-trained networks alone, is what targeted
+Auto-PGD (3 x 20 steps) and Square (300 queries) leave of that: where it is far lower, the one
+attack was not enough, and its column is no evidence of robustness. Nor is the second look the
+worst that an attacker can do. Accuracies in per cent, mean ± standard deviation over seeds;
+`converged` is the share of clean images that met the solver's tolerance.
 
 `python -m benchmarks.lyapunov`
 
@@ -141,13 +150,12 @@ seeds; `converged` is the share of clean images that met the solver's tolerance.
 
 Differences in points, paired by image and by the seed that drew the initial weights; over several
 networks the 95 % interval counts seeds (all heads: seeds and heads) and images, for one pair images
-alone. Not corrected for the number of claims. After the second look, the figure to go by:
+alone. Not corrected for the number of claims; "not reproduced at this scale" means that the
+interval holds 0. Clean-trained networks after the second look, the figure to go by:
 
 {second}
 
-{tally}
-
-After the one attack:
+All after the one attack:
 
 {attack}
 
@@ -172,7 +180,7 @@ after the equilibrium: only through the training of the cell can it change this 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3, help="of clean training")
+    parser.add_argument("--seeds", type=int, default=2, help="of clean training")
     parser.add_argument("--adversarial-seeds", type=int, default=1, help="of adversarial training")
     parser.add_argument("--out", type=Path, help="also write the page here")
     options = parser.parse_args()

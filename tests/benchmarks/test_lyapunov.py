@@ -111,7 +111,7 @@ def test_the_page_has_a_line_for_every_cell_and_calls_each_claim_by_its_sign(mon
     assert len(list(lyapunov.accuracies(cells))) == 16
     assert len(list(lyapunov.diagnostic(plan))) == 2 * 2 * len(factorial.RADII) * 2
     for figure, said, points in (("robust", "appears", "+20"), ("second", "reversed", "-20")):
-        for claim, estimate, _, found in lyapunov.claims(cells, figure):
+        for claim, estimate, _, found in lyapunov.claims(cells, figure, [lyapunov.CLEAN]):
             if "module on above off" in claim:
                 assert (estimate, found) == (points, said)
             else:

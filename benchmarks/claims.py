@@ -18,10 +18,10 @@ from robustdeq.results.statistics import (
 CLAIM = ("claim", "difference", "95 % interval", "verdict")  # the header of a table of verdicts
 
 
-def paired(differences: ArrayLike) -> tuple[float, Interval]:
-    """The mean of differences, one a seed, and its 95 % t interval (Student 1908)."""
+def paired(differences: ArrayLike, confidence: float = 0.95) -> tuple[float, Interval]:
+    """The mean of differences, one a seed, and its t interval (Student 1908)."""
     each = np.asarray(differences, dtype=float)
-    half = each.std(ddof=1) / len(each) ** 0.5 * stdtrit(len(each) - 1, 0.975)
+    half = each.std(ddof=1) / len(each) ** 0.5 * stdtrit(len(each) - 1, 0.5 + confidence / 2)
     mean = float(each.mean())
     return mean, Interval(mean - half, mean + half)
 

@@ -1,0 +1,73 @@
+"""Jobs of a matrix: what follows from what, and who trains what."""
+
+from pathlib import Path
+
+import pytest
+
+from robustdeq.engines.local import Place, run_jobs
+from robustdeq.engines.matrix import fill
+from robustdeq.engines.outcome import Outcome
+from robustdeq.engines.row import Row
+from robustdeq.engines.training import trainings
+from robustdeq.entrant import Entrant
+from robustdeq.evaluation.protocol import load_protocol
+from robustdeq.spec import decode
+
+PROTOCOL = load_protocol("digits-linf-v2")
+HERE = Place("cpu", workers=1)
+
+
+def entrant(chain, seed=0):
+    return decode(Entrant, {"defense": chain, "seed": seed}).against(PROTOCOL.threat)
+
+
+def test_what_follows_a_job_is_run_before_what_waits():
+    said = []
+
+    def job(name):
+        def run():
+            said.append(name)
+            return Outcome((), ((name, ""),))
+
+        return run
+
+    following = {"first": [job("first's one"), job("first's two")]}
+    jobs = [job("first"), job("second")]
+    outcomes = run_jobs(jobs, HERE, lambda done: following.get(done.failures[0][0], []))
+    assert said == ["first", "first's one", "first's two", "second"]
+    assert [outcome.failures[0][0] for outcome in outcomes] == said
+
+
+def test_entrants_of_the_same_weights_are_one_training():
+    chains = ("early-state/vanilla", "vanilla", "state-ensemble/vanilla", "explicit")
+    entrants = [*map(entrant, chains), entrant("vanilla"), entrant("vanilla", seed=1)]
+    jobs = trainings(entrants, PROTOCOL, Path("results"), "cpu", progress=False)
+    found = [[(e.chain, e.seed) for e in job.entrants] for job in jobs]
+    assert found == [
+        [("early-state/vanilla", 0), ("vanilla", 0), ("state-ensemble/vanilla", 0)],
+        [("explicit", 0)],
+        [("vanilla", 1)],
+    ]
+
+
+def test_a_source_that_cannot_be_trained_stops_the_matrix_before_any_attack(tmp_path, monkeypatch):
+    def refuse(*arguments):
+        raise ValueError("no")
+
+    monkeypatch.setattr("robustdeq.engines.training.ensure_trained", refuse)
+    row = Row(PROTOCOL, entrant("explicit"), tmp_path, "cpu", progress=False)
+    outcomes = fill([row], 500, HERE, pytest.fail)
+    names = [what for outcome in outcomes for what, _ in outcome.failures]
+    assert names == [f"train {source.chain}" for source in PROTOCOL.sources()]
+
+
+def test_a_row_whose_training_fails_is_not_attacked(tmp_path, monkeypatch):
+    def refuse(store, one, *arguments):
+        if one.seed != 100:  # the sources'
+            raise ValueError("no")
+
+    monkeypatch.setattr("robustdeq.engines.training.ensure_trained", refuse)
+    row = Row(PROTOCOL, entrant("explicit"), tmp_path, "cpu", progress=False)
+    outcomes = fill([row], 500, HERE, pytest.fail)
+    failures = [failure for outcome in outcomes for failure in outcome.failures]
+    assert failures == [("train explicit", "ValueError: no")]

@@ -78,7 +78,8 @@ def _fill(path: Path, model: nn.Module, tensors: dict[str, torch.Tensor]) -> Non
         if tensor.shape != wanted[name].shape:
             raise CheckpointError(
                 f"{path}: tensor {name!r} has shape {tuple(tensor.shape)}, the model expects "
-                f"{tuple(wanted[name].shape)}; it belongs to another architecture"
+                f"{tuple(wanted[name].shape)}: it belongs to another architecture; check the "
+                f"entrant's specification"
             )
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckpointError(

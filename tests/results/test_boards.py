@@ -54,6 +54,15 @@ def test_a_line_missing_at_the_end_is_a_difference(tmp_path):
     assert len(check_boards(tmp_path)) == 3
 
 
+def test_a_board_of_damaged_bytes_is_a_difference(tmp_path):
+    store = tiny_store(tmp_path)
+    write_boards(store, "tiny-v1")
+    path = store.boards / "tiny-v1.md"
+    path.write_bytes(b"\xff" + path.read_bytes())
+    (difference,) = check_boards(tmp_path)
+    assert "tiny-v1.md differs" in difference
+
+
 def test_the_json_board_has_exactly_the_promised_fields(tmp_path):
     board = json.loads(render(tiny_store(tmp_path), "tiny-v1", "json"))
     assert list(board) == ["protocol", "standings"]

@@ -48,7 +48,7 @@ def test_a_truncated_file_is_refused(path, share):
 
 
 def test_other_widths_are_refused_by_tensor(path):
-    message = r"has shape .*, the model expects .*; it belongs to another architecture"
+    message = r"has shape .*, the model expects .*: it belongs to another architecture; check"
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(path, tiny_deq(channels=8))
 

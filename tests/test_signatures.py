@@ -161,3 +161,8 @@ class TestJointIteration:
     def test_it_is_at_least_as_strong(self, cell):
         ours, _ = self.lines(cell)
         assert ours[-1] == "yes"
+
+    def test_training_with_it_is_equivalent_to_training_with_pgd(self):
+        text = (STORE.reports / "joint-training.md").read_text(encoding="utf-8")
+        assert "5 training seeds" in text
+        assert "Within 3 points, and so equivalent: yes." in text

@@ -12,6 +12,7 @@ from robustdeq.evaluation.protocol import load_protocol, shipped
 from robustdeq.evaluation.roster import default_entrants
 from robustdeq.results import ResultStore, check_boards
 from robustdeq.results.goals import slow_down, state_map
+from robustdeq.results.times import times
 from robustdeq.training.trained import load_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -98,17 +99,18 @@ def test_adversarial_training_outranks_its_controls_and_nothing_blocks_it(white_
 
 
 @pytest.mark.parametrize(
-    ("tell", "file"), [(slow_down, "slow-down.md"), (state_map, "state-map.md")]
+    ("tell", "file"),
+    [(slow_down, "slow-down.md"), (state_map, "state-map.md"), (times, "times.md")],
 )
 def test_a_committed_report_is_what_its_records_give(tell, file):
     text = (RESULTS / "reports" / file).read_text(encoding="utf-8")
     assert tell(ResultStore(RESULTS), "digits-linf-v2") == text
 
 
-def test_the_slow_down_attack_costs_every_free_equilibrium_network_something():
+def test_the_slow_down_attack_costs_every_free_equilibrium_network_that_learnt_something():
     lines = slow_down(ResultStore(RESULTS), "digits-linf-v2").splitlines()
-    solved = [line for line in lines if "picard" in line and "monotone" not in line]
-    factors = [float(line.split("|")[4]) for line in solved]
+    solved = [line.split("|") for line in lines if "picard" in line and "monotone" not in line]
+    factors = [float(cells[4]) for cells in solved if float(cells[7]) > 50]
     assert len(factors) >= 3
     assert min(factors) > 1.5
 

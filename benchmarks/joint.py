@@ -128,6 +128,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3, help="random starts of each attack")
     parser.add_argument("--out", type=Path, help="also write the page here")
     options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error(f"--seeds {options.seeds}; expected at least 1")
     rows = []
     for cell in options.cell:
         case = find_subject(cell)

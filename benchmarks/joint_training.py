@@ -111,6 +111,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     parser.add_argument("--out", type=Path, help="also write the page here")
     options = parser.parse_args()
+    if options.seeds < 2:
+        parser.error(f"--seeds {options.seeds}; a difference between seeds takes at least 2")
     torch.set_num_threads(1)
     text = page(Plan(options.seeds, options.images, options.results))
     print(text)

@@ -161,6 +161,10 @@ def main() -> None:
         cases = [find_subject(name) for name in options.cell]
     else:
         cases = [subject_on(options.data, options.root)]
+    if options.tol is not None and options.tol <= 0:
+        parser.error(f"--tol {options.tol}; expected a positive tolerance, such as 0.03")
+    if options.repeats < 1:
+        parser.error(f"--repeats {options.repeats}; expected at least 1")
     if options.tol:
         cases = [replace(c, settings=replace(c.settings, tol=options.tol)) for c in cases]
     cases = [case.on(options.device) for case in cases]

@@ -23,7 +23,10 @@ PREAMBLE = """# Performance
 
 Ratios are the opponent's work over ours on the same weights and images in one run: median (lowest
 to highest). Absolute times of one machine mean little elsewhere. Each table stands under the
-command that prints it, with the machine, the date and its load.
+command that prints it, with the machine, the date and its load. CPU ratios are of one thread, wall
+ratios of all cores. No GPU was at hand: `python -m benchmarks.gpu` measures the same tables there,
+and has been tried on a CPU at toy size. The README holds each ratio against its goal; the section
+Profile says where the time goes that falls short of it.
 """
 
 
@@ -55,7 +58,7 @@ class Section:
 
 
 SECTIONS = (
-    Section("PGD on digits", "benchmarks.timing.attacks --images 128 --repeats 2"),
+    Section("PGD on digits", "benchmarks.timing.attacks --images 128 --repeats 2 --wall"),
     Section("PGD on digits, strength", "benchmarks.timing.attacks --images 500 --repeats 2"),
     Section(
         "PGD on digits, 128 channels",

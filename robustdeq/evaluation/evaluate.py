@@ -153,10 +153,8 @@ class _Outcome:
             deployment=self._deployment(),
             provenance=provenance(self._bench, started),
         )
-        tables = {
-            name: pa.concat_tables([make(self._fate(seed)) for seed in each])
-            for name, make in TABLES.items()
-        }
+        fates = [self._fate(seed) for seed in each]
+        tables = {name: pa.concat_tables(map(make, fates)) for name, make in TABLES.items()}
         if self._trial.column.goal == "map":
             tables["states"] = pa.concat_tables([self._states(seed) for seed in each])
         return record, tables

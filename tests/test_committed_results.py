@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,6 +12,7 @@ from robustdeq.defenses.base import Task
 from robustdeq.evaluation.protocol import load_protocol, shipped
 from robustdeq.evaluation.roster import default_entrants
 from robustdeq.results import ResultStore, check_boards
+from robustdeq.results.evidence import gather
 from robustdeq.results.goals import slow_down, state_map
 from robustdeq.results.times import times
 from robustdeq.training.trained import load_model
@@ -105,6 +107,25 @@ def test_adversarial_training_outranks_its_controls_and_nothing_blocks_it(white_
 def test_a_committed_report_is_what_its_records_give(tell, file):
     text = (RESULTS / "reports" / file).read_text(encoding="utf-8")
     assert tell(ResultStore(RESULTS), "digits-linf-v2") == text
+
+
+def test_transfer_breaks_at_most_two_images_that_nothing_else_breaks():
+    store = ResultStore(RESULTS)
+    for row in gather(store, store.protocol("digits-linf-v2")):
+        for member in row.members:
+            other = [found for name, found in member.columns.items() if name != "transfer"]
+            only = (member.columns["transfer"] == 0) & (np.min(other, axis=0) == 1)
+            assert only.sum() <= 2, (row.entrant, member.seed)
+
+
+def test_adversarial_training_of_lyadeq_fails_on_two_seeds_of_three():
+    store = ResultStore(RESULTS)
+    (row,) = (
+        row
+        for row in gather(store, store.protocol("digits-linf-v2"))
+        if row.chain == "adversarial-training/lyadeq"
+    )
+    assert row.clean().mean(1) == pytest.approx([0.556, 0.086, 0.642])
 
 
 def test_the_slow_down_attack_costs_every_free_equilibrium_network_that_learnt_something():

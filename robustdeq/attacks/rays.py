@@ -34,8 +34,7 @@ class RayS(Attack):
     Differs from the original where ours starts: at the best of 8 random sign vectors and their
     opposites, keyed by row, rather than at all +1, along which a label may never be lost. Rows
     leave when their r is within the radius of an Linf ball. A flip of one block may not help where
-    two would, so a search gets stuck: of 60 digits that a network of known worth should lose, the
-    first search missed 6, and a second one all but 1 of these.
+    two would, so a search gets stuck; a restart looks elsewhere.
 
     Attributes:
         queries: labels read per row and restart; a last ray is searched to its end, 12 more.

@@ -12,7 +12,7 @@ from robustdeq.results.statistics import mcnemar
 from robustdeq.spec import canonical
 
 _POINT = 0.01  # of robust accuracy, the smallest difference that is read off a board
-_CHANCE = 0.01  # the p value up to which a difference is none
+_CHANCE = 0.01  # the p value up to which a difference is no chance
 
 
 def cross_flags(member: Member) -> list[str]:

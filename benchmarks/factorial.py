@@ -17,7 +17,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.evaluation.crafting import Crafter
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Column, Stage, load_protocol
-from robustdeq.evaluation.roster import find_entrant
+from robustdeq.evaluation.roster import find_entry
 from robustdeq.models.deq import require_deq
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.dlr import DLR
@@ -53,7 +53,7 @@ class Plan:
 
     def entrant(self, chain: str, mode: str, head: str, seed: int) -> Entrant:
         """A cell of the factorial, with the line-up's recipe."""
-        found = find_entrant(chain, PROTOCOL.name).against(PROTOCOL.threat)
+        found = find_entry(chain, PROTOCOL.name).entrant.against(PROTOCOL.threat)
         network = LyaDEQ(mode=mode, head=head)  # type: ignore[arg-type]
         recipe = replace(found.recipe, epochs=self.epochs or found.recipe.epochs)
         defense = found.defense

@@ -24,7 +24,7 @@ from robustdeq.attacks.apgd import APGD
 from robustdeq.defenses.base import DefendedModel, Task
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
-from robustdeq.evaluation.roster import find_entrant
+from robustdeq.evaluation.roster import find_entry
 from robustdeq.objectives.margin import Margin
 from robustdeq.results.markdown import table
 from robustdeq.results.store import ResultStore
@@ -58,7 +58,7 @@ class Plan:
         return {name: np.array([figure[name] for figure in each]) for name in each[0]}
 
     def _entrant(self, chain: str, seed: int) -> Entrant:
-        found = find_entrant(chain, PROTOCOL.name).against(PROTOCOL.threat)
+        found = find_entry(chain, PROTOCOL.name).entrant.against(PROTOCOL.threat)
         recipe = replace(found.recipe, epochs=self.epochs or found.recipe.epochs)
         return replace(found, recipe=recipe, seed=seed)
 

@@ -139,7 +139,7 @@ def _entered(chain: str, protocol: str, seed: int) -> "tuple[Protocol, Entrant]"
     from dataclasses import replace
 
     from robustdeq.evaluation.protocol import load_protocol
-    from robustdeq.evaluation.roster import find_entrant
+    from robustdeq.evaluation.roster import find_entry
 
     rules = load_protocol(protocol)
-    return rules, replace(find_entrant(chain, protocol), seed=seed).against(rules.threat)
+    return rules, replace(find_entry(chain, protocol).entrant, seed=seed).against(rules.threat)

@@ -15,7 +15,7 @@ from commands import prepare, robustdeq, run, stamps
 from robustdeq.cli import board
 from robustdeq.cli.listing import KINDS
 from robustdeq.evaluation.protocol import load_protocol, shipped
-from robustdeq.evaluation.roster import default_entrants
+from robustdeq.evaluation.roster import default_entries
 from robustdeq.registry import CONTRACTS, names
 from robustdeq.results.flags import FLAGS
 
@@ -94,8 +94,9 @@ def test_train_makes_the_weights_that_run_then_uses(tmp_path):
 
 def test_an_entrant_named_twice_enters_once_for_each_training_seed():
     protocol = load_protocol("digits-linf-v1")
-    once = protocol.lineup(default_entrants())
-    assert protocol.lineup((*default_entrants(), *default_entrants())) == once
+    listed = [entry.entrant for entry in default_entries()]
+    once = protocol.lineup(listed)
+    assert protocol.lineup(listed + listed) == once
     assert {entrant.recipe.threat for entrant in once} == {protocol.threat}
 
 

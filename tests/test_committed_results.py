@@ -1,7 +1,6 @@
 """What is committed under results/: boards that their records give, and what they have to show."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 
 from robustdeq.defenses.base import Task
 from robustdeq.evaluation.protocol import load_protocol, shipped
-from robustdeq.evaluation.roster import default_entrants
+from robustdeq.evaluation.roster import default_entries
 from robustdeq.results import ResultStore, check_boards
 from robustdeq.results.evidence import gather
 from robustdeq.results.goals import slow_down, state_map
@@ -43,7 +42,7 @@ def test_the_stored_protocol_is_the_released_one(name):
 
 def test_the_board_holds_the_quickstarts_entrants_and_others_as_provisional(rows):
     complete = {chain for chain, row in rows.items() if row["complete"]}
-    assert complete == {entrant.chain for entrant in default_entrants()}
+    assert complete == {entry.defense.chain for entry in default_entries()}
 
 
 def test_a_clean_trained_equilibrium_model_keeps_at_most_a_tenth(rows):
@@ -86,10 +85,12 @@ def white_box():
 
 
 def test_every_view_was_run_on_three_seeds_of_every_entrant(white_box):
-    lineup = {entrant.chain for entrant in default_entrants("digits-linf-v2")}
-    assert {entrant.chain for entrant in default_entrants()} <= set(white_box) <= lineup
+    lineup = default_entries("digits-linf-v2")
+    images = {entry.defense.chain: entry.images or 500 for entry in lineup}
+    assert {entry.defense.chain for entry in default_entries()} <= set(white_box)
     for row in white_box.values():
-        assert (row["complete"], row["seeds"], row["n"]) == (True, 3, 500)
+        chain = row["entrant"].partition(" ")[0]
+        assert (row["complete"], row["seeds"], row["n"]) == (True, 3, images[chain])
 
 
 def test_adversarial_training_outranks_its_controls_and_nothing_blocks_it(white_box):
@@ -136,11 +137,11 @@ def test_the_slow_down_attack_costs_every_free_equilibrium_network_that_learnt_s
     assert min(factors) > 1.5
 
 
-@pytest.mark.parametrize("entrant", default_entrants(), ids=lambda entrant: entrant.chain)
-def test_committed_weights_load_and_answer_as_recorded(entrant, rows):
+@pytest.mark.parametrize("entry", default_entries(), ids=lambda entry: entry.defense.chain)
+def test_committed_weights_load_and_answer_as_recorded(entry, rows):
     protocol = load_protocol(PROTOCOL)
     data = protocol.load_data()
-    entrant = replace(entrant.against(protocol.threat), seed=0)
+    entrant = entry.entrant.against(protocol.threat)
     task = Task(data.shape, data.classes)
     model = load_model(ResultStore(RESULTS), entrant, task, torch.device("cpu"))
     right = model.classifier.predict(data.test.images).labels == data.test.labels
@@ -152,6 +153,6 @@ def test_committed_weights_load_and_answer_as_recorded(entrant, rows):
 def test_the_readme_shows_the_committed_board(name):
     board = (RESULTS / "boards" / f"{name}.md").read_text().splitlines()
     first = next(i for i, line in enumerate(board) if line.startswith("| rank"))
-    table = board[first : first + 2 + len(default_entrants())]
+    table = board[first : first + 2 + len(default_entries())]
     readme = (REPOSITORY / "README.md").read_text()
     assert "\n".join(table) in readme

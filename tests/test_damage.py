@@ -13,7 +13,7 @@ from robustdeq.defenses.base import Task
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
-from robustdeq.evaluation.roster import load_entrants
+from robustdeq.evaluation.roster import load_entries
 from robustdeq.training.central import build
 from robustdeq.training.checkpoint import save_checkpoint
 
@@ -74,7 +74,7 @@ def test_another_protocol_of_the_same_name_is_refused(folder):
 def entrant_of(folder: Path) -> Entrant:
     """The first entrant, as the run trained it."""
     protocol = load_protocol(str(folder / "tiny.toml"))
-    return protocol.lineup(load_entrants(str(folder / "entrants.toml")))[0]
+    return protocol.lineup([load_entries(str(folder / "entrants.toml"))[0].entrant])[0]
 
 
 def truncate(folder: Path, weights: Path) -> None:

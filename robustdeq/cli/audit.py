@@ -7,7 +7,7 @@ from robustdeq.cli.options import (
     DEFAULT_PROTOCOL,
     add_compute,
     add_results,
-    chosen_entrants,
+    chosen_entries,
     own_defenses,
     refuse_failures,
 )
@@ -68,11 +68,11 @@ def _audit(options: Namespace) -> int:
     images = len(protocol.load_data().test)
     where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)
-    entrants = chosen_entrants([options.entrant] if options.entrant else [], own, options.protocol)
+    entries = chosen_entries([options.entrant] if options.entrant else [], own, options.protocol)
     settings = (options.results, where.device, options.again, not options.quiet)
     seed = protocol.training_seeds[0] if options.seed is None else options.seed
-    for entrant in entrants:
-        audited = replace(entrant.against(protocol.threat), seed=seed)
+    for entry in entries:
+        audited = replace(entry.entrant.against(protocol.threat), seed=seed)
         row = Row(protocol, audited, *settings)
         refuse_failures(fill([row], images, where, lambda entrant: None))
         trial = Trial(audited, column, protocol.slice(images), protocol.threat)

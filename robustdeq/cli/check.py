@@ -20,7 +20,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _check(options: Namespace) -> int:
-    from robustdeq.cli.options import chosen_entrants, own_defenses
+    from robustdeq.cli.options import chosen_entries, own_defenses
     from robustdeq.testing.contracts import check_defense
 
     name = options.plugin
@@ -31,9 +31,9 @@ def _check(options: Namespace) -> int:
             f"`robustdeq run PROTOCOL.toml --plugin {name}`"
         )
     broken = 0
-    for entrant in chosen_entrants(chains, []):
-        print(f"{entrant.chain}")
-        for promise, complaint in check_defense(entrant.defense):
+    for entry in chosen_entries(chains, []):
+        print(f"{entry.defense.chain}")
+        for promise, complaint in check_defense(entry.defense):
             print(f"  {'broken' if complaint else 'kept  '}  {promise}")
             if complaint:
                 print(f"          {complaint}")

@@ -9,7 +9,7 @@ from robustdeq.results.store import ResultStore
 
 if TYPE_CHECKING:
     from robustdeq.engines.outcome import Outcome
-    from robustdeq.entrant import Entrant
+    from robustdeq.evaluation.roster import Entry
 
 DEFAULT_PROTOCOL = "digits-linf-v1"
 
@@ -76,20 +76,20 @@ def own_defenses(paths: list[str]) -> list[str]:
     return [d.plugin_name() + ("/vanilla" if issubclass(d, Wrapper) else "") for d in own]
 
 
-def chosen_entrants(names: list[str], own: list[str], protocol: str = "") -> "list[Entrant]":
-    """The entrants a user names by chain or by file, else those of `own` plug-ins, else the
+def chosen_entries(names: list[str], own: list[str], protocol: str = "") -> "list[Entry]":
+    """The entries a user names by chain or by file, else those of `own` plug-ins, else the
     protocol's.
 
     Raises:
         UnknownName, SpecError: a name or a file is not right.
     """
-    from robustdeq.evaluation.roster import default_entrants, find_entrant, load_entrants
+    from robustdeq.evaluation.roster import default_entries, find_entry, load_entries
 
     listed = (
-        load_entrants(name) if name.endswith(".toml") else (find_entrant(name, protocol),)
+        load_entries(name) if name.endswith(".toml") else (find_entry(name, protocol),)
         for name in names or own
     )
-    return [entrant for group in listed for entrant in group] or list(default_entrants(protocol))
+    return [entry for group in listed for entry in group] or list(default_entries(protocol))
 
 
 def refuse_failures(outcomes: "list[Outcome]") -> None:

@@ -8,7 +8,7 @@ from robustdeq.cli.options import (
     DEFAULT_PROTOCOL,
     add_compute,
     add_results,
-    chosen_entrants,
+    chosen_entries,
     own_defenses,
     refuse_failures,
 )
@@ -73,14 +73,18 @@ def _run(options: Namespace) -> int:
 
     own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
-    entrants = protocol.lineup(chosen_entrants(options.entrant, own, options.protocol))
+    entries = chosen_entries(options.entrant, own, options.protocol)
     where = place(options.device, options.workers, options.threads, options.plugin)
     images = len(protocol.load_data().test)
     store = ResultStore(options.results)
     store.write_protocol(protocol.name, protocol.resolved(images))
     leaderboard(store, protocol.name)  # a damaged record is told before hours are spent
     settings = (options.results, where.device, options.again, not options.quiet)
-    rows = [Row(protocol, entrant, *settings) for entrant in entrants]
+    rows = [
+        Row(protocol, entrant, *settings, entry.images)
+        for entry in entries
+        for entrant in protocol.lineup([entry.entrant])
+    ]
 
     def row_done(entrant: "Entrant") -> None:
         say(_row(store, protocol.name, entrant.chain))

@@ -7,7 +7,7 @@ from robustdeq.cli.options import (
     DEFAULT_PROTOCOL,
     add_compute,
     add_results,
-    chosen_entrants,
+    chosen_entries,
     own_defenses,
     refuse_failures,
 )
@@ -39,7 +39,8 @@ def _train(options: Namespace) -> int:
 
     own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
-    entrants = protocol.lineup(chosen_entrants(options.entrant, own, options.protocol))
+    entries = chosen_entries(options.entrant, own, options.protocol)
+    entrants = protocol.lineup(entry.entrant for entry in entries)
     where = place(options.device, options.workers, options.threads, options.plugin)
     protocol.load_data()
     store = ResultStore(options.results)

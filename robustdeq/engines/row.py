@@ -31,6 +31,7 @@ class Row:
     Attributes:
         again: run every trial once more instead of skipping those with a record.
         progress: whether to draw progress bars.
+        first: attack only the first so many images of every column; None attacks all.
     """
 
     protocol: Protocol
@@ -39,6 +40,7 @@ class Row:
     device: str
     again: bool = False
     progress: bool = True
+    first: int | None = None
 
     def finished(self, images: int) -> bool:
         """Whether every trial has its record, so that nothing is to be run, nor weights needed.
@@ -59,9 +61,10 @@ class Row:
         if trained is None:
             return []
         derived = derived_columns(self.protocol.adaptive, defense, trained.randomised)
+        threat = self.protocol.threat
         trials = [
-            Trial(self.entrant, column, self.protocol.slice(images), self.protocol.threat)
-            for column in (*self.protocol.columns, *derived)
+            Trial(self.entrant, c.on_first(self.first), self.protocol.slice(images), threat)
+            for c in (*self.protocol.columns, *derived)
         ]
         return [t for t in trials if self.again or not store.finished(t.id, trained.checkpoint)]
 

@@ -72,6 +72,10 @@ class Column:
         if self.images is not None and self.images < 1:
             raise SpecError(f"column {self.name!r}: images {self.images}; expected at least 1")
 
+    def on_first(self, images: int | None) -> "Column":
+        """This column on at most so many images; None leaves it as it is."""
+        return self if images is None else replace(self, images=min(images, self.images or images))
+
 
 @dataclass(frozen=True)
 class Protocol:

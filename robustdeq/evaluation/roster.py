@@ -1,9 +1,10 @@
 """Who enters a protocol: rosters of entrants, the package's and a user's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 
-from robustdeq.entrant import Entrant
+from robustdeq.defenses.base import Defense
+from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import SpecError
 from robustdeq.evaluation.protocol import decode_text, file_text, shipped_text
 from robustdeq.spec import decode
@@ -12,23 +13,43 @@ _QUICKSTART = "entrants"
 
 
 @dataclass(frozen=True)
-class Roster:
-    """The entrants of one file; seeds are the protocol's affair."""
+class Entry:
+    """One [[entrants]] table; seeds are the protocol's affair.
 
-    entrants: tuple[Entrant, ...]
+    Attributes:
+        images: attack only the first so many images of every column, where an inference is too dear
+            for all of them. Such a row has no rank; its base stands beside it on the same images.
+    """
+
+    defense: Defense
+    recipe: Recipe = field(default_factory=Recipe)
+    images: int | None = None
+
+    def __post_init__(self):
+        if self.images is not None and self.images < 1:
+            raise SpecError(
+                f"{self.defense.chain}: images {self.images}; expected at least 1, or leave it out "
+                f"to attack all"
+            )
+
+    @property
+    def entrant(self) -> Entrant:
+        """Under the first training seed."""
+        return Entrant(self.defense, self.recipe)
+
+
+@dataclass(frozen=True)
+class Roster:
+    """The entries of one file."""
+
+    entrants: tuple[Entry, ...]
 
     def __post_init__(self):
         if not self.entrants:
             raise SpecError("no entrants; write at least one [[entrants]] table")
-        for entrant in self.entrants:
-            if entrant.seed:
-                raise SpecError(
-                    f"{entrant.chain}: seed {entrant.seed}; leave it out, a protocol's "
-                    f"training_seeds say how often each entrant is trained"
-                )
 
 
-def default_entrants(protocol: str = "") -> tuple[Entrant, ...]:
+def default_entries(protocol: str = "") -> tuple[Entry, ...]:
     """A protocol's own roster where one comes with it, else the quickstart's.
 
     Their recipes are those of the committed boards.
@@ -39,21 +60,21 @@ def default_entrants(protocol: str = "") -> tuple[Entrant, ...]:
     return decode_text(Roster, shipped_text(name), name).entrants
 
 
-def find_entrant(chain: str, protocol: str = "") -> Entrant:
-    """The first entrant of this chain in the roster, or the chain with default fields and recipe.
+def find_entry(chain: str, protocol: str = "") -> Entry:
+    """The first entry of this chain in the roster, or the chain with default fields and recipe.
 
     Raises:
         UnknownName: a name in the chain is unknown.
         SpecError: the chain is not well formed.
     """
-    for entrant in default_entrants(protocol):
-        if entrant.chain == chain:
-            return entrant
-    return decode(Entrant, {"defense": chain})
+    for entry in default_entries(protocol):
+        if entry.defense.chain == chain:
+            return entry
+    return decode(Entry, {"defense": chain})
 
 
-def load_entrants(path: str) -> tuple[Entrant, ...]:
-    """The entrants of a TOML file: one [[entrants]] table each, with defense and recipe.
+def load_entries(path: str) -> tuple[Entry, ...]:
+    """The entries of a TOML file: one [[entrants]] table each, with defense, recipe and images.
 
     Raises:
         SpecError: there is no such file, or it does not decode.

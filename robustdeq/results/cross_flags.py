@@ -39,7 +39,8 @@ def _transfer_beats_white_box(member: Member) -> bool:
     found, times = np.any([broken[name] for name in transferred], axis=0), np.sum(own, axis=0)
     only_transferred = int((found & (times == 0)).sum())
     most = max(int((column & (times == 1)).sum()) for column in own)
-    surplus = (only_transferred - most) / len(found)
+    judged = int(np.isfinite(member.protocol).sum())
+    surplus = (only_transferred - most) / judged
     return surplus >= _POINT and mcnemar(only_transferred, most) <= _CHANCE
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from robustdeq.results.protocol import ResolvedProtocol, may_rank
+from robustdeq.results.protocol import ResolvedProtocol, covers, may_rank
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 from robustdeq.results.verdicts import verdicts
@@ -97,7 +97,8 @@ def gather(store: ResultStore, protocol: ResolvedProtocol) -> list[Evidence]:
     """The evidence on every defence with at least one judged required column.
 
     A record belongs to a required column when their specs, the data digest and the threat are
-    equal; the earliest one not retracted counts. Reruns and other columns at the protocol's own
+    equal; the earliest one not retracted counts. One on fewer images stands in where there is none
+    on all, and then these images alone are judged. Reruns and other columns at the protocol's own
     radius and deployment are further records of the same weights.
 
     Raises:
@@ -143,7 +144,9 @@ def _member(
     newest = max(records, key=lambda record: record.provenance["created"])
     columns = protocol.required(newest.entrant.get("adaptive", ()))
     belonging = [
-        r for r in records if r.column in columns and r.status == "done" and may_rank(r.column)
+        r
+        for r in records
+        if r.status == "done" and may_rank(r.column) and any(covers(r.column, c) for c in columns)
     ]
     if not belonging:
         return None
@@ -158,7 +161,8 @@ def _member(
     judged = {name: verdicts(store, record) for name, record in done.items()}
     survived = {name: verdict for name, (_, verdict) in judged.items()}
     protocol_worst = _worst(survived.values())
-    outside = np.isnan(protocol_worst)
+    cut = [survived[name] for name in done if done[name].column not in columns]
+    outside = np.isnan([protocol_worst, *cut]).any(axis=0)
     known = _worst([protocol_worst, *(verdicts(store, record)[1] for record in further)])
     known[outside] = np.nan
     return Member(
@@ -179,12 +183,12 @@ def _sorted_out(
 ) -> tuple[dict[str, Record], tuple[Record, ...]]:
     """The one record of each required column, and the further ones that may lower the figure.
 
-    The earliest run counts; a refusal only where no run was judged.
+    The earliest run on the most images counts; a refusal only where no run was judged.
     """
     required, further = {}, []
-    for record in sorted(records, key=lambda r: (r.status == "refused", r.run, r.stem)):
+    for record in sorted(records, key=lambda r: (r.status == "refused", -r.n, r.run, r.stem)):
         name = record.column["name"]
-        if record.column in columns and name not in required:
+        if name not in required and any(covers(record.column, c) for c in columns):
             required[name] = record
         elif record.status == "done" and may_rank(record.column):
             further.append(record)

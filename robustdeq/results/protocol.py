@@ -17,6 +17,15 @@ def may_rank(column: dict[str, Any]) -> bool:
     return goal == "label" and deployment == "own" and str(column.get("eps_factor", 1)) == "1"
 
 
+def covers(column: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether a column is the wanted one, on all of its images or on the first few of them."""
+    if column == wanted:
+        return True
+    n, most = column.get("images"), wanted.get("images")
+    alike = {**column, "images": None} == {**wanted, "images": None}
+    return alike and n is not None and (most is None or n < most)
+
+
 def view_label(view: dict[str, Any]) -> str:
     """An encoded view with the fields that are not its defaults: "intermediate state 4"."""
     fields = [f"{key} {view[key]}" for key in view if key not in ("name", "version")]

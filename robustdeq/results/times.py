@@ -12,7 +12,7 @@ from robustdeq.results.store import ResultStore
 
 YARDSTICK = "adversarial-training/vanilla"
 _HEADER = (
-    "entrant", "seeds", "attacked, minutes", "factor", "work an image", "its factor",
+    "entrant", "seeds", "images", "attacked, minutes", "factor", "work an image", "its factor",
     "trained, images/s", "time of an image, factor",
 )  # fmt: skip
 
@@ -22,6 +22,7 @@ class _Effort:
     """Means over training seeds.
 
     Attributes:
+        images: how many were attacked.
         minutes: of all required columns of one seed, as their records say.
         work: evaluations of the cell or network, and products with its Jacobian, per image.
         rate: training images per second; None where the store has no log of it.
@@ -29,6 +30,7 @@ class _Effort:
 
     entrant: str
     seeds: int
+    images: int
     minutes: float
     work: float
     rate: float | None
@@ -73,8 +75,8 @@ def _effort(evidence: Evidence, rates: dict[str, float]) -> _Effort:
         if member.checkpoint in rates:
             found.append(rates[member.checkpoint])
     rate = fmean(found) if found else None
-    entrant, seeds = evidence.entrant, len(evidence.members)
-    return _Effort(entrant, seeds, fmean(seconds) / 60, fmean(work), rate)
+    sizes = len(evidence.members), int(evidence.images.sum())
+    return _Effort(evidence.entrant, *sizes, fmean(seconds) / 60, fmean(work), rate)
 
 
 def _rates(store: ResultStore) -> dict[str, float]:
@@ -98,7 +100,7 @@ def _line(effort: _Effort, yard: _Effort | None) -> list[str]:
 
     rate = None if yard is None else yard.rate
     return [
-        effort.entrant, str(effort.seeds), f"{effort.minutes:.1f}",
+        effort.entrant, str(effort.seeds), str(effort.images), f"{effort.minutes:.1f}",
         factor(effort.minutes, yard and yard.minutes),
         f"{effort.work:.0f}", factor(effort.work, yard and yard.work),
         NONE if effort.rate is None else f"{effort.rate:.0f}", factor(rate, effort.rate),

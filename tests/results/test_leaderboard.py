@@ -204,6 +204,29 @@ def test_fewer_images_than_the_protocol_has_leave_a_row_unranked(seeded):
     assert (standing.rank, standing.n, standing.complete) == (None, 10, True)
 
 
+def test_columns_cut_to_the_first_images_complete_a_row_without_a_rank(seeded):
+    for seed in range(3):
+        add(seeded, "vanilla", survivors(3, n=5), seed=seed, settings={"images": 5})
+        add(seeded, "explicit", survivors(3, n=5), seed=seed, settings={"images": 5, "k": 1})
+    standing = only(seeded)
+    assert (standing.entrant, standing.robust) == ("vanilla", 3 / 5)
+    assert (standing.rank, standing.n, standing.complete) == (None, 5, True)
+
+
+def test_one_cut_column_cuts_the_whole_row_to_its_images(tiny):
+    add(tiny, "vanilla", survivors(12))
+    add(tiny, "vanilla", survivors(3, n=4), name="apgd", settings={"images": 4})
+    standing = only(tiny)
+    assert (standing.robust, standing.n, standing.complete) == (3 / 4, 4, True)
+
+
+def test_a_column_on_all_images_stands_before_its_cut_one(tiny):
+    add(tiny, "vanilla", survivors(4, n=5), settings={"images": 5})
+    add(tiny, "vanilla", survivors(9), run=1)
+    standing = only(tiny)
+    assert (standing.protocol_robust, standing.robust, standing.n) == (9 / 12, 8 / 12, 12)
+
+
 def test_adding_a_record_never_raises_the_lowest_known_figure(tiny):
     rng = np.random.default_rng(0)
     add(tiny, "vanilla", rng.random(12) < 0.9)

@@ -1,0 +1,65 @@
+"""Who enters: an entrant that is too dear for every image is attacked on the first ones."""
+
+import pytest
+import torch
+
+from robustdeq.engines.row import Row
+from robustdeq.errors import SpecError
+from robustdeq.evaluation.protocol import load_protocol
+from robustdeq.evaluation.roster import default_entries, find_entry, load_entries
+from robustdeq.results.store import ResultStore
+from robustdeq.training.trained import ensure_trained
+
+LISTED = """
+[[entrants]]
+defense = "explicit"
+recipe = { epochs = 1, validate_every = 1 }
+images = 7
+"""
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """The path of a roster file."""
+    path = tmp_path / "entrants.toml"
+    path.write_text(LISTED)
+    return path
+
+
+def test_every_column_of_a_limited_entry_attacks_at_most_so_many_images(listed, tmp_path):
+    protocol = load_protocol("digits-linf-v2")
+    (entry,) = load_entries(str(listed))
+    entrant = entry.entrant.against(protocol.threat)
+    data = protocol.load_data()
+    ensure_trained(ResultStore(tmp_path), entrant, data, torch.device("cpu"), None)
+    whole = Row(protocol, entrant, tmp_path, "cpu").missing(len(data.test))
+    cut = Row(protocol, entrant, tmp_path, "cpu", first=entry.images).missing(len(data.test))
+    assert {trial.column.images for trial in whole} == {None, 200}
+    assert {trial.column.images for trial in cut} == {7}
+    assert [trial.column.name for trial in cut] == [trial.column.name for trial in whole]
+
+
+def test_images_is_no_part_of_who_an_entrant_is(listed):
+    (entry,) = load_entries(str(listed))
+    listed.write_text(LISTED.replace("images = 7", ""))
+    assert entry.entrant == load_entries(str(listed))[0].entrant
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("images = 0", "explicit: images 0; expected at least 1, or leave it out to attack all"),
+        ("seed = 3", "unknown key 'seed'"),
+        ("image = 7", "did you mean 'images'"),
+    ],
+)
+def test_a_wrong_key_of_an_entry_is_told(listed, given, told):
+    listed.write_text(LISTED.replace("images = 7", given))
+    with pytest.raises(SpecError, match=told):
+        load_entries(str(listed))
+
+
+def test_a_chain_outside_the_roster_enters_with_defaults_and_all_images():
+    entry = find_entry("fgsm-training/vanilla", "digits-linf-v2")
+    assert entry.images is None
+    assert entry.defense.chain not in {e.defense.chain for e in default_entries("digits-linf-v2")}

@@ -1,6 +1,6 @@
 """What the records of a protocol say, image by image, about every defence in them."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -212,17 +212,32 @@ def _suffixes(entrants: list[dict[str, Any]]) -> list[str]:
             for peer, other in zip(entrants, settings, strict=True)
             if peer["chain"] == entrant["chain"]
         ]
-        particular = sorted(own - set.intersection(*namesakes))
+        particular = _named(dict(own - set.intersection(*namesakes)))
         suffixes.append(f" [{', '.join(particular)}]" if particular else "")
     return suffixes
 
 
-def _flat(entrant: dict[str, Any]) -> list[str]:
-    """Every setting of an entrant as "key=value"; the recipe's keys need no prefix."""
+def _named(settings: dict[str, Any]) -> list[str]:
+    """Each setting as "key=value", by the last word of its path where that says which it is.
+
+    A plug-in goes by the field that holds it, "solver=picard", and its version with its name.
+    """
+    told = {
+        path.removesuffix(".name"): value
+        for path, value in settings.items()
+        if not path.endswith(".version") or f"{path.removesuffix('version')}name" not in settings
+    }
+    words = {path: path.rpartition(".")[2] for path in told}
+    times = Counter(words.values())
+    return sorted(f"{w if times[w] == 1 else path}={told[path]}" for path, w in words.items())
+
+
+def _flat(entrant: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every setting of an entrant with its path."""
     return [*_leaves(entrant["recipe"], ""), *_leaves(entrant["defense"], "defense.")]
 
 
-def _leaves(value: Any, path: str) -> list[str]:
+def _leaves(value: Any, path: str) -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [leaf for key in value for leaf in _leaves(value[key], f"{path}{key}.")]
-    return [f"{path.rstrip('.')}={value}"]
+    return [(path.rstrip("."), str(value))]

@@ -96,6 +96,7 @@ def add(
     run: int = 0,
     wrong: int = 0,
     recipe: dict[str, Any] | None = None,
+    fields: dict[str, Any] | None = None,
     created: str = "2026-01-01T00:00:00Z",
     flags: tuple[str, ...] = (),
     deployment: dict[str, Any] = DEQ,
@@ -112,7 +113,8 @@ def add(
     seeds = () if verdicts is None else range(np.atleast_2d(verdicts).shape[0])
     spec_of_column = column(name, tuple(seeds) or (0,), **(settings or {}))
     recipe = {"name": "central", **(recipe or {})}
-    entrant = {"chain": chain, "defense": spec(chain), "recipe": recipe, "seed": seed}
+    defense = {**spec(chain), **(fields or {})}
+    entrant = {"chain": chain, "defense": defense, "recipe": recipe, "seed": seed}
     if adaptive:
         entrant["adaptive"] = list(adaptive)
     figures: dict[str, Any] = {"n": 0, "clean": None, "robust": None, "seeds": {}}
@@ -128,7 +130,7 @@ def add(
         schema=1,
         semantics=1,
         trial=trial(entrant, spec_of_column),
-        checkpoint=weights(checkpoint or f"{chain}{recipe}{seed}"),
+        checkpoint=weights(checkpoint or f"{chain}{recipe}{seed}{fields or ''}"),
         run=run,
         status="refused" if verdicts is None else "done",
         reason="the network has no equilibrium" if verdicts is None else None,

@@ -167,7 +167,7 @@ def test_times_are_factors_to_the_yardstick_over_the_required_columns(store):
     path.write_text(json.dumps(entry))
     lines = {line.split("|")[1].strip(): line for line in times(store, "tiny-v1").splitlines()[4:]}
     cells = [cell.strip() for cell in lines["vanilla"].split("|")[2:-1]]
-    assert cells == ["1", "0.5", "0.25", "1561", "1.00", "200", "-"]
+    assert cells == ["1", "12", "0.5", "0.25", "1561", "1.00", "200", "-"]
     path.write_text('{"log": 3}')
     with pytest.raises(StoreError, match="is damaged"):
         times(store, "tiny-v1")

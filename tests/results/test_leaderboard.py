@@ -148,6 +148,14 @@ def test_two_recipes_of_one_chain_are_two_rows_told_apart(tiny):
     assert names == ["vanilla [epochs=5]", "vanilla", "explicit"]
 
 
+def test_what_tells_two_rows_apart_is_said_in_few_words(tiny):
+    solver = {"name": "fixed-depth", "version": 1, "max_steps": 18}
+    for settings in ({"solver": solver}, {}):
+        add(tiny, "trades/vanilla", survivors(2), fields=settings)
+    names = {s.entrant for s in leaderboard(tiny, "tiny-v1")}
+    assert names == {"trades/vanilla [max_steps=18, solver=fixed-depth]", "trades/vanilla"}
+
+
 def test_three_seeds_rank_and_a_clear_winner_comes_first(seeded):
     add_seeds(seeded, "vanilla", (0, 0, 1))
     add_seeds(seeded, "trades/vanilla", (11, 12, 12))

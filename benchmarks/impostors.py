@@ -7,12 +7,12 @@ hardly any robustness. A trick that keeps every label is measured against the un
 that changes the function against a reference attack that has read its source and spends at least
 five times the union's gradients. At most 3 points above that, and the named flag raised: unmasked.
 Random impostors count the share of fresh draws that are right, and the one-sided 95 % lower bound
-of their excess. A finished row is kept below `runs/impostors`, under the digest of the union, and
-not computed again.
+of their excess. The forms of a trick are one function and share the reference's inputs. Finished
+rows and references are kept below `runs/impostors`, under the digest of the union, and not computed
+again.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.impostor_flags import Seen, raised_flags
-from benchmarks.reference_attacks import opened, reference_attack
+from benchmarks.kept import RUNS, kept
+from benchmarks.reference_attacks import Opened, opened, reference_attack
 from benchmarks.strength import RADIUS
 from robustdeq.audits.base import Audit
 from robustdeq.data.digits import Digits
@@ -46,6 +48,7 @@ from robustdeq.threats.linf import Linf
 DRAWS = 50  # fresh ones, of random impostors
 AUDITS = ("gradient", "logit-scale")  # the cheap ones; the others attack a target all over again
 LIMIT = 3.0  # points
+Stages = tuple[Stage, ...]
 MORE = 5  # times the union's gradients, for a reference attack
 TWIN = Impostor(
     "undefended twin", "nothing", True, (Form("itself", "", lambda twin: twin),), deceives=False
@@ -79,7 +82,6 @@ class Row:
     looks: float
     union: list[float]
     reference: list[float]
-    gradients: int
     flags: list[str]
 
 
@@ -98,47 +100,77 @@ def share_right(target: DefendedModel, x: Tensor, data: Slice, draws: int, name:
     return torch.stack(right).double().mean(0)
 
 
-def row(
-    impostor: Impostor, form: Form, twin: DefendedModel, data: Slice, audits: Sequence[Audit]
-) -> Row:
-    """Attack one form of a trick by every means, and look for its flag."""
+def attacks_on(impostor: Impostor, form: Form, twin: DefendedModel, data: Slice) -> Stages:
+    """The gradient attacks of the union that find one in this form."""
     target = form.make(twin)
-    naive = naive_attack(target, data.x, data.y, data.threat)
-    looks = share_right(target, naive, data, DRAWS if impostor.random else 1, "naive")
-    target, judge = form.make(twin), Judge(form.make(twin), 128)
-    stages = runnable(white_box(target, impostor.random), target, data.x, data.y, data.rows)
-    found = strongest((*stages, *black_box()), target, judge, data.x, data.y, data.threat)
-    standing = found.standing & judge(found.x, data.y, data.rows).right
-    union, gradients = standing.double(), sum(map(gradients_of, stages))
-    if impostor.random:
-        union = share_right(target, found.x, data, DRAWS, "fresh")
-    reference = _referee(impostor, form, twin, data, MORE * gradients)
-    seen = Seen(data.x, data.y, data.rows, found.x, data.threat)
-    copies = (form.make(twin), Judge(form.make(twin), 128), Judge(form.make(twin), 128))
-    flags = raised_flags(*copies, seen, audits)
-    return Row(
-        impostor.name, form.name, looks.mean().item(), union.tolist(), reference, gradients, flags
-    )
+    stages = white_box(target, impostor.random)
+    return runnable(stages, target, data.x, data.y, data.rows)
 
 
-def _referee(
-    impostor: Impostor, form: Form, twin: DefendedModel, data: Slice, gradients: int
-) -> list[float]:
-    """What the reference attack leaves, judged as the union is; empty if there is none."""
-    functions = opened(network_of(twin))
-    name = "twin" if impostor is TWIN else impostor.name
-    if name not in functions:
-        return []
-    draws = 10 if impostor.random else 1
+@dataclass(frozen=True)
+class Bench:
+    """The twin, the images, the audits to be run on each row, and where finished ones are kept."""
 
-    def score(x: Tensor) -> Tensor:
-        return share_right(form.make(twin), x, data, draws, "reference").float()
+    twin: DefendedModel
+    data: Slice
+    audits: Sequence[Audit]
+    folder: Path
 
-    eps = float(data.threat.eps)
-    x = reference_attack(functions[name], score, data.x, data.y, eps, max(gradients, 500))
-    if impostor.random:
-        return share_right(form.make(twin), x, data, DRAWS, "fresh").tolist()
-    return Judge(form.make(twin), 128)(x, data.y, data.rows).right.double().tolist()
+    def cached(self, impostor: Impostor, form: Form) -> Row:
+        """The row of an earlier run, or a new one, which is kept."""
+        path = self._path(impostor, f"{form.name}.json")
+        return Row(**kept(path, lambda: asdict(self.row(impostor, form))))
+
+    def row(self, impostor: Impostor, form: Form) -> Row:
+        """Attack one form of a trick by every means, and look for its flag."""
+        twin, data = self.twin, self.data
+        naive = naive_attack(form.make(twin), data.x, data.y, data.threat)
+        looks = share_right(form.make(twin), naive, data, DRAWS if impostor.random else 1, "naive")
+        target, judge = form.make(twin), Judge(form.make(twin), 128)
+        stages = (*attacks_on(impostor, form, twin, data), *black_box())
+        found = strongest(stages, target, judge, data.x, data.y, data.threat)
+        standing = found.standing & judge(found.x, data.y, data.rows).right
+        union = standing.double()
+        if impostor.random:
+            union = share_right(target, found.x, data, DRAWS, "fresh")
+        reference = self._reference(impostor, form)
+        seen = Seen(data.x, data.y, data.rows, found.x, data.threat)
+        copies = (form.make(twin), Judge(form.make(twin), 128), Judge(form.make(twin), 128))
+        flags = raised_flags(*copies, seen, self.audits)
+        share = looks.mean().item()
+        return Row(impostor.name, form.name, share, union.tolist(), reference, flags)
+
+    def _reference(self, impostor: Impostor, form: Form) -> list[float]:
+        """What the reference attack leaves, judged as the union is; empty if there is none."""
+        functions = opened(network_of(self.twin))
+        name = "twin" if impostor is TWIN else impostor.name
+        if name not in functions:
+            return []
+        path = self._path(impostor, "reference.safetensors")
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file({"x": self._refer(functions[name], impostor)}, path)
+        x, data, target = load_file(path)["x"], self.data, form.make(self.twin)
+        if impostor.random:
+            return share_right(target, x, data, DRAWS, "fresh").tolist()
+        return Judge(target, 128)(x, data.y, data.rows).right.double().tolist()
+
+    def _refer(self, function: Opened, impostor: Impostor) -> Tensor:
+        """The reference's inputs, with `MORE` times the gradients of the dearest form's union."""
+        spent = [attacks_on(impostor, form, self.twin, self.data) for form in impostor.forms]
+        gradients = max(MORE * max(sum(map(gradients_of, stages)) for stages in spent), 500)
+        form, data, draws = impostor.forms[0], self.data, 10 if impostor.random else 1
+
+        def score(x: Tensor) -> Tensor:
+            return share_right(form.make(self.twin), x, data, draws, "reference").float()
+
+        return reference_attack(function, score, data.x, data.y, float(data.threat.eps), gradients)
+
+    def _path(self, impostor: Impostor, ending: str) -> Path:
+        targets = [form.make(self.twin) for form in impostor.forms]
+        union = [white_box(target, impostor.random) for target in targets], black_box()
+        name, size = impostor.name.replace(" ", "-"), len(self.data.y)
+        return self.folder / f"{name}-{size}-{digest(union, 8)}-{ending}"
 
 
 def line(result: Row, impostor: Impostor, form: Form, twin: Row) -> str:
@@ -164,33 +196,13 @@ def _lower(ours: np.ndarray, bar: np.ndarray, random: bool) -> float:
     return float(difference.mean() - 1.645 * difference.std(ddof=1) / math.sqrt(len(difference)))
 
 
-def cached(
-    impostor: Impostor,
-    form: Form,
-    twin: DefendedModel,
-    data: Slice,
-    folder: Path,
-    audits: Sequence[Audit],
-) -> Row:
-    """The row of an earlier run, or a new one, which is kept."""
-    attacks = digest((white_box(form.make(twin), impostor.random), black_box()), 8)
-    path = folder / f"{impostor.name.replace(' ', '-')}-{form.name}-{len(data.y)}-{attacks}.json"
-    if not path.exists():
-        result = row(impostor, form, twin, data, audits)
-        folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(asdict(result)), encoding="utf-8")
-        part.replace(path)
-    return Row(**json.loads(path.read_text(encoding="utf-8")))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=int, default=500, help="how many test images")
     parser.add_argument("--results", default="results", help="the store of the trained network")
     parser.add_argument("--only", nargs="+", default=[], help="only tricks of these names")
     parser.add_argument("--audits", nargs="*", default=AUDITS, help="those to be run on each row")
-    parser.add_argument("--cache", type=Path, default=Path("runs/impostors"))
+    parser.add_argument("--cache", type=Path, default=RUNS / "impostors")
     parser.add_argument("--out", type=Path, help="also write the table here")
     options = parser.parse_args()
     twin, test = load_model("vanilla", options.results), Digits().load().test.take(options.images)
@@ -198,7 +210,8 @@ def main() -> None:
     chosen = [each for each in ZOO if not options.only or each.name in options.only]
     pairs = [(each, form) for each in (TWIN, *chosen) for form in each.forms]
     audits = [find("audits", name)() for name in options.audits]
-    rows = [cached(*pair, twin, data, options.cache, audits) for pair in tqdm(pairs)]
+    bench = Bench(twin, data, audits, options.cache)
+    rows = [bench.cached(*pair) for pair in tqdm(pairs)]
     lines = [line(found, *pair, rows[0]) for found, pair in zip(rows, pairs, strict=True)]
     clean = share_right(twin, data.x, data, 1, "clean").mean().item()
     text = "\n".join(

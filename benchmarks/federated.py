@@ -87,7 +87,10 @@ class Plan:
             return json.loads(read_text(entry))["log"]
         data, device = PROTOCOL.load_data(), torch.device("cpu")
         path = self.folder / f"{entrant.id}.json"
-        return kept(path, lambda: train(entrant, data, device, path.with_suffix(".part"), None)[1])
+        resume = path.with_suffix(".part")
+        log = kept(path, lambda: train(entrant, data, device, resume, None)[1])
+        resume.unlink(missing_ok=True)
+        return log
 
 
 def rounds_to(log: Log, target: float = TARGET) -> int | None:

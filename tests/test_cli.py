@@ -161,8 +161,17 @@ def test_list_prints_a_line_for_every_name_of_a_kind(kind):
     listed = {"protocols": shipped, "flags": lambda: [f"`{flag.name}`" for flag in FLAGS]}
     known = listed[kind]() if kind in listed else names(kind)
     assert answer.code == 0
-    assert [line.split()[0] for line in answer.out.splitlines()] == known
-    assert all(len(line.split()) > 2 for line in answer.out.splitlines())
+    lines = [line for line in answer.out.splitlines() if not line.startswith(" ")]
+    assert [line.split()[0] for line in lines] == known
+    assert all(len(line.split()) > 2 for line in lines)
+
+
+def test_list_tells_a_defences_paper_stage_fields_and_size():
+    listed = " ".join(robustdeq("list", "defenses").out.split())
+    assert "[network] An untied pre-activation residual network" in listed
+    assert "25,162 parameters on 8x8 digits, channels = 24, blocks = 2 federated" in listed
+    assert 'base, attack = { name = "pgd", steps = 7 } early-state' in listed
+    assert "state = -, candidates = [1, 2, 3, 4, 5, 6, 8]" in listed
 
 
 def test_list_shows_a_lone_file_and_refuses_an_unknown_kind(tmp_path):

@@ -122,6 +122,31 @@ class TestSparseMasks:
         assert claimed("capacity", "distinct below no mask: mean of the above") == "appears"
 
 
+class TestJacobianPenalty:
+    """Bai, Koltun and Kolter 2021: a regularised MDEQ converges, and can be stopped early."""
+
+    EACH = ("penalty of a quarter of the rows", "penalty at every step")
+
+    @pytest.mark.parametrize("network", EACH)
+    def test_it_brings_the_deployed_solve_closer_to_its_end(self, network):
+        claim = f"{network}: decades of residual below no penalty, whole budget"
+        assert claimed("early-stop", claim) == "appears"
+
+    @pytest.mark.parametrize("network", EACH)
+    @pytest.mark.xfail(
+        strict=True,
+        reason="not reproduced over five seeds: 0.6 and 0.5 points less lost at 6 steps, intervals "
+        "-1.2 to 2.4 and -0.8 to 1.8",
+    )
+    def test_stopping_at_six_steps_costs_less(self, network):
+        claim = f"{network}: loses less than no penalty at 6 steps"
+        assert claimed("early-stop", claim) == "appears"
+
+    def test_at_six_steps_it_is_more_accurate_with_the_penalty_at_every_step(self):
+        claim = "penalty at every step: points above no penalty at 6 steps"
+        assert claimed("early-stop", claim) == "appears"
+
+
 class TestLyapunov:
     """Chu et al. 2024: stability against what perturbs the network."""
 

@@ -18,6 +18,7 @@ def test_the_page_says_who_loses_less(tmp_path, monkeypatch):
     assert "| penalty at every step: loses less than no penalty at 1 steps" in page
     assert "Of 16 claims: 16 appears." in page
     assert page.count("+25 to +25") == 2  # at one step, of both penalties
+    assert page.count("+4.17 to +4.17") == 4  # at six, lost and left alike
 
 
 @pytest.mark.slow

@@ -147,6 +147,31 @@ class TestJacobianPenalty:
         assert claimed("early-stop", claim) == "appears"
 
 
+class TestFederated:
+    """Gkillas, Ampeliotis, Berberidis 2023: what unequal clients send until they are robust."""
+
+    @staticmethod
+    def lines():
+        """The cells of each network and rule of fusion."""
+        return {(row[0], row[1]): row for row in page("federated")[1:] if len(row) == 9}
+
+    def test_weights_by_iterations_leave_fewer_effective_clients_and_no_gain(self):
+        lines = self.lines()
+        fedavg, iterations = (lines["stock DEQ", rule] for rule in ("fedavg", "iterations"))
+        assert float(iterations[2].split()[0]) < 2 < float(fedavg[2].split()[0])
+        assert float(iterations[8].split()[0]) < float(fedavg[8].split()[0])
+
+    @pytest.mark.xfail(
+        strict=True,
+        reason="reversed: an explicit network of 8 channels reaches the target for 0.8 MB, 3.6 the "
+        "DEQ",
+    )
+    def test_an_equilibrium_network_takes_fewer_bytes_than_the_smallest_explicit_one(self):
+        lines = self.lines()
+        explicit = [float(row[6].split()[0]) for key, row in lines.items() if "explicit" in key[0]]
+        assert float(lines["stock DEQ", "fedavg"][6].split()[0]) < min(explicit)
+
+
 class TestLyapunov:
     """Chu et al. 2024: stability against what perturbs the network."""
 

@@ -76,6 +76,8 @@ def _run(options: Namespace) -> int:
     entries = chosen_entries(options.entrant, own, options.protocol)
     where = place(options.device, options.workers, options.threads, options.plugin)
     images = len(protocol.load_data().test)
+    for entry in entries:
+        entry.require_images(images)
     store = ResultStore(options.results)
     store.write_protocol(protocol.name, protocol.resolved(images))
     leaderboard(store, protocol.name)  # a damaged record is told before hours are spent
@@ -87,7 +89,8 @@ def _run(options: Namespace) -> int:
     ]
 
     def row_done(entrant: "Entrant") -> None:
-        say(_row(store, protocol.name, entrant.chain))
+        if told := _row(store, protocol.name, entrant.chain):
+            say(told)
 
     outcomes = fill(rows, images, where, row_done)
     files = write_boards(store, protocol.name)

@@ -34,8 +34,19 @@ class Entry:
 
     @property
     def entrant(self) -> Entrant:
-        """Under the first training seed."""
+        """Under training seed 0."""
         return Entrant(self.defense, self.recipe)
+
+    def require_images(self, there: int) -> None:
+        """
+        Raises:
+            SpecError: more images are asked for than the protocol has.
+        """
+        if self.images is not None and self.images > there:
+            raise SpecError(
+                f"{self.defense.chain}: images {self.images}, but there are {there}; leave the key "
+                f"out to attack all"
+            )
 
 
 @dataclass(frozen=True)

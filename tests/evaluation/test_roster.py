@@ -59,6 +59,13 @@ def test_a_wrong_key_of_an_entry_is_told(listed, given, told):
         load_entries(str(listed))
 
 
+def test_more_images_than_there_are_is_told_before_anything_is_run(listed):
+    (entry,) = load_entries(str(listed))
+    entry.require_images(7)
+    with pytest.raises(SpecError, match="explicit: images 7, but there are 6; leave the key out"):
+        entry.require_images(6)
+
+
 def test_a_chain_outside_the_roster_enters_with_defaults_and_all_images():
     entry = find_entry("fgsm-training/vanilla", "digits-linf-v2")
     assert entry.images is None

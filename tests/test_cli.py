@@ -40,7 +40,7 @@ def folder(made, tmp_path):
 def test_a_run_prints_every_row_then_the_board_and_where_its_files_are(made):
     folder, answer = made
     assert "explicit: " in answer.err
-    assert "explicit [defense.channels=8]: " in answer.err
+    assert "explicit [channels=8]: " in answer.err
     assert (folder / "runs/boards/tiny.md").read_text() in answer.out
     for part in ("boards/tiny.csv", "boards/tiny.json", "records", "checkpoints"):
         path = folder / "runs" / part
@@ -138,7 +138,7 @@ def test_a_board_of_nothing_or_of_the_unknown_is_refused(folder, tmp_path):
 
 
 def test_a_report_compares_two_entrants(folder):
-    other = "explicit [defense.channels=8]"
+    other = "explicit [channels=8]"
     report = ("report", "explicit", other, "--results", folder / "runs")
     text = robustdeq(*report).out
     assert f"## explicit against {other}" in text
@@ -206,7 +206,7 @@ def test_boards_reports_and_help_work_without_torch(folder):
         results = ["--results", sys.argv[1]]
         assert main(["board", *results]) == 0
         assert main(["board", "--check", *results]) == 0
-        assert main(["report", "explicit", "explicit [defense.channels=8]", *results]) == 0
+        assert main(["report", "explicit", "explicit [channels=8]", *results]) == 0
         main(["--help"])
     """
     command = [sys.executable, "-c", textwrap.dedent(code), str(folder / "runs")]

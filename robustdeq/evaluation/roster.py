@@ -17,15 +17,22 @@ class Entry:
     """One [[entrants]] table; seeds are the protocol's affair.
 
     Attributes:
+        seed: stands here only so that whoever writes one is told why not.
         images: attack only the first so many images of every column, where an inference is too dear
             for all of them. Such a row has no rank; its base stands beside it on the same images.
     """
 
     defense: Defense
     recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
     images: int | None = None
 
     def __post_init__(self):
+        if self.seed:
+            raise SpecError(
+                f"{self.defense.chain}: seed {self.seed}; leave it out, a protocol's "
+                f"training_seeds say how often each entrant is trained"
+            )
         if self.images is not None and self.images < 1:
             raise SpecError(
                 f"{self.defense.chain}: images {self.images}; expected at least 1, or leave it out "

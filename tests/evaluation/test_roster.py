@@ -49,7 +49,7 @@ def test_images_is_no_part_of_who_an_entrant_is(listed):
     ("given", "told"),
     [
         ("images = 0", "explicit: images 0; expected at least 1, or leave it out to attack all"),
-        ("seed = 3", "unknown key 'seed'"),
+        ("seed = 3", "explicit: seed 3; leave it out"),
         ("image = 7", "did you mean 'images'"),
     ],
 )

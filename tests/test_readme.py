@@ -15,7 +15,6 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-pytestmark = pytest.mark.xdist_group("readme")  # its blocks go on from one another: one process
 NOT_RUN = ("# not run by the tests", "python3 -m venv ")
 
 

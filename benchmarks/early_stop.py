@@ -24,9 +24,9 @@ from robustdeq.defenses.mdeq import MDEQ
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import find_entry
-from robustdeq.models.deq import require_deq
 from robustdeq.results.markdown import table
 from robustdeq.training.central import train
+from robustdeq.training.clients import cut
 
 PROTOCOL = load_protocol("digits-linf-v2")
 BUDGETS = (1, 2, 3, 4, 6, 8, 12, 18, 60)  # solver steps; the last is the deployed one
@@ -63,11 +63,10 @@ class Plan:
 def measure(entrant: Entrant) -> Figures:
     """Train; accuracy on the test images and median residual there, by budget."""
     data = PROTOCOL.load_data()
-    model = require_deq(train(entrant, data, torch.device("cpu"), bar_line=None)[0], entrant.chain)
+    model, _ = train(entrant, data, torch.device("cpu"), bar_line=None)
     found: Figures = {"right": [], "residual": []}
     for steps in BUDGETS:
-        stopped = model.replaced(solver=replace(model.solver, max_steps=steps))
-        answer = stopped.predict(data.test.images)
+        answer = cut(model, steps).predict(data.test.images)
         found["right"].append((answer.labels == data.test.labels).double().mean().item())
         found["residual"].append(answer.residual.median().item())
     return found

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -82,6 +82,11 @@ class Defense(Plugin, ABC):
     def chain(self) -> str:
         """The names of the chain, outermost first, joined by "/"."""
         return self.plugin_name()
+
+    @property
+    def control(self) -> "Defense | None":
+        """What alone it may be ranked against, on equal epochs; None where that is every row."""
+        return None
 
     @abstractmethod
     def build(self, task: Task) -> Classifier:
@@ -183,6 +188,11 @@ class Wrapper(Defense, ABC):
     @property
     def chain(self) -> str:
         return f"{self.plugin_name()}/{self.base.chain}"
+
+    @property
+    def control(self) -> Defense | None:
+        """This wrapper around its base's control, if that has one."""
+        return replace(self, base=self.base.control) if self.base.control else None
 
     def build(self, task: Task) -> Classifier:
         return self.base.build(task)

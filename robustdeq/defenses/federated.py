@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from robustdeq.defenses.base import Card, Wrapper
+from robustdeq.defenses.base import Card, Defense, Wrapper
 from robustdeq.defenses.fusion import find_fusion
 from robustdeq.errors import SpecError
 
@@ -76,6 +76,11 @@ class Federated(Wrapper):
                 f"federated: alpha {self.alpha}; expected at least {_LEAST_ALPHA}, or none for "
                 f"images dealt at random"
             )
+
+    @property
+    def control(self) -> Defense:
+        """The same network trained in one place: whoever must share images has no other choice."""
+        return self.base
 
     def budget(self, client: int) -> int | None:
         """The solver steps of client number `client`, from 0; None is the whole budget."""

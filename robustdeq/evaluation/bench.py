@@ -85,7 +85,7 @@ class Guard:
 
 
 def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
-    entrant = trial.entrant
+    entrant, control = trial.entrant, trial.entrant.defense.control
     return {
         "schema": SCHEMA,
         "semantics": robustdeq.SEMANTICS,
@@ -98,6 +98,7 @@ def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
             "recipe": encode(entrant.recipe),
             "seed": entrant.seed,
             "adaptive": encode(derived_views(entrant.defense, bench.randomised)),
+            **({"control": encode(control)} if control else {}),
         },
         "column": encode(trial.column),
         "data": trial.data,

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from robustdeq.results.leaderboard import Standing, leaderboard
+from robustdeq.results.compare import Paired, compared
+from robustdeq.results.controls import controls
+from robustdeq.results.evidence import Evidence, gather
+from robustdeq.results.leaderboard import Standing, standings_of
 from robustdeq.results.protocol import ResolvedProtocol
 from robustdeq.results.record import Record
 from robustdeq.results.retraction import Retraction
@@ -11,10 +14,17 @@ from robustdeq.results.store import ResultStore
 
 @dataclass(frozen=True)
 class Board:
-    """The standings of a protocol, best first, and one sentence for each open retraction."""
+    """The standings of a protocol, best first.
+
+    controlled: each row that has a control on the board, compared with it; in the rows' order.
+    alone: the rows that may be ranked against their control alone.
+    withdrawn: one sentence for each open retraction.
+    """
 
     protocol: ResolvedProtocol
     standings: list[Standing]
+    controlled: list[Paired]
+    alone: list[str]
     withdrawn: list[str]
 
 
@@ -26,7 +36,21 @@ def read_board(store: ResultStore, protocol: str) -> Board:
         StoreError: a record or table is damaged.
     """
     resolved = store.protocol(protocol)
-    return Board(resolved, leaderboard(store, protocol), _withdrawn(store, resolved))
+    evidence = gather(store, resolved)
+    standings = standings_of(evidence, resolved)
+    return Board(
+        resolved,
+        standings,
+        _controlled(evidence, standings),
+        [item.entrant for item in evidence if item.ranks_against is not None],
+        _withdrawn(store, resolved),
+    )
+
+
+def _controlled(evidence: list[Evidence], standings: list[Standing]) -> list[Paired]:
+    found, by_name = controls(evidence), {item.entrant: item for item in evidence}
+    names = [standing.entrant for standing in standings if standing.entrant in found]
+    return [compared(by_name[name], found[name]) for name in names]
 
 
 def _withdrawn(store: ResultStore, protocol: ResolvedProtocol) -> list[str]:

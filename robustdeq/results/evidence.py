@@ -72,6 +72,22 @@ class Evidence:
     complete: bool
     members: tuple[Member, ...]
 
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Defence, recipe and what else its newest record says of the entrant."""
+        records = [record for member in self.members for record in member.records]
+        return max(records, key=lambda record: record.provenance["created"]).entrant
+
+    @property
+    def ranks_against(self) -> dict[str, Any] | None:
+        """The defence that alone it may be ranked against; None where that is every row."""
+        return self.spec.get("control")
+
+    @property
+    def checkpoints(self) -> list[str]:
+        """The digest of the weights of each training seed."""
+        return [member.checkpoint for member in self.members]
+
     @cached_property
     def images(self) -> Bool[ndarray, " n"]:
         """Which images were judged for every training seed."""

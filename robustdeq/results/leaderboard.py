@@ -72,7 +72,8 @@ def leaderboard(store: ResultStore, protocol: str) -> list[Standing]:
 
     Ranked rows come first, then complete rows without a rank, then provisional ones, then those
     with a blocking flag. Row A beats row B only at Holm-adjusted two-sided p < .05 over all pairs
-    of ranked rows; a rank is one more than the number of rows that beat it.
+    of ranked rows; a rank is one more than the number of rows that beat it. A row that declares a
+    control is compared with that alone (`robustdeq.results.controls`).
 
     Raises:
         UnknownName: the store has no such protocol.
@@ -85,7 +86,11 @@ def leaderboard(store: ResultStore, protocol: str) -> list[Standing]:
 def standings_of(evidence: list[Evidence], protocol: ResolvedProtocol) -> list[Standing]:
     """The standings of evidence already gathered, best first."""
     standings = [_standing(item, protocol) for item in evidence]
-    contenders = [i for i, row in enumerate(standings) if _may_rank(row, protocol)]
+    contenders = [
+        i
+        for i, row in enumerate(standings)
+        if evidence[i].ranks_against is None and _may_rank(row, protocol)
+    ]
     ranks = _ranks([evidence[i] for i in contenders])
     for i, rank in zip(contenders, ranks, strict=True):
         standings[i] = replace(standings[i], rank=rank)
@@ -100,7 +105,7 @@ def paired_test(a: Evidence, b: Evidence) -> Difference:
 
 def share_weights(a: Evidence, b: Evidence) -> bool:
     """Whether the two were trained once for both, as an inference defence and its base are."""
-    return [m.checkpoint for m in a.members] == [m.checkpoint for m in b.members]
+    return a.checkpoints == b.checkpoints
 
 
 def _standing(evidence: Evidence, protocol: ResolvedProtocol) -> Standing:

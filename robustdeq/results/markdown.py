@@ -30,6 +30,16 @@ def per_cent(fraction: float | None) -> str:
     return NONE if fraction is None else f"{100 * fraction:.1f}"
 
 
+def signed(fraction: float) -> str:
+    """A difference in points, one decimal."""
+    return f"{100 * fraction:+.1f}"
+
+
+def p_value(p: float) -> str:
+    """The p of a test, three decimals."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
 def plain(value: Any) -> str:
     """A setting as text; a dash where there is none."""
     return NONE if value is None else str(value)

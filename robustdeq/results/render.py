@@ -10,8 +10,9 @@ from typing import Any
 
 from robustdeq.results.board import Board
 from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.leaderboard import EXTERNAL_GAP, Standing
-from robustdeq.results.markdown import NONE, per_cent, plain, table
+from robustdeq.results.leaderboard import EXTERNAL_GAP, SIGNIFICANCE, Standing
+from robustdeq.results.markdown import NONE, p_value, per_cent, plain, signed, table
+from robustdeq.results.statistics import holm
 
 # Beyond this the last bits of another platform's arithmetic would show.
 _DIGITS = 6
@@ -20,7 +21,8 @@ _DIGITS = 6
 def to_json(board: Board) -> str:
     """The board as data: accuracies are fractions, what there is none of is null."""
     rows = [_rounded(dataclasses.asdict(standing)) for standing in board.standings]
-    content = {"protocol": board.protocol.name, "standings": rows}
+    controlled = [_rounded(dataclasses.asdict(pair)) for pair in board.controlled]
+    content = {"protocol": board.protocol.name, "standings": rows, "controlled": controlled}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -59,6 +61,7 @@ FORMATS = MappingProxyType({"md": to_markdown, "csv": to_csv, "json": to_json})
 def _tables(board: Board) -> list[str]:
     return [
         _ranking(board),
+        *_controls(board),
         "## Columns",
         "Accuracy after each attack alone, (n) where it judged another number of images; - where "
         "it was refused or is not recorded.",
@@ -91,6 +94,33 @@ def _ranking(board: Board) -> str:
         for s in board.standings
     ]
     return table(header, rows, left=("entrant", "weakest column", "flags"))
+
+
+def _controls(board: Board) -> list[str]:
+    if not board.controlled:
+        return []
+    header = ["entrant", "control", "difference", "95 % interval", "p", "verdict", "n", "seeds"]
+    adjusted = holm([pair.p for pair in board.controlled])
+    rows = [
+        [
+            pair.a,
+            pair.b,
+            signed(pair.difference),
+            f"{signed(pair.interval.low)} to {signed(pair.interval.high)}",
+            p_value(p),
+            "tied" if p >= SIGNIFICANCE else "better" if pair.difference > 0 else "worse",
+            str(pair.n),
+            str(pair.seeds),
+        ]
+        for pair, p in zip(board.controlled, adjusted, strict=True)
+    ]
+    return [
+        "## Against their controls",
+        "Points of robust accuracy that a row keeps beyond its control, on the images judged for "
+        "both: beyond the same weights without what its inference does, or beyond the training "
+        "that it alone may be ranked against. p is adjusted over the table (Holm).",
+        table(header, rows, left=("entrant", "control", "verdict")),
+    ]
 
 
 def _robust(standing: Standing) -> str:
@@ -142,6 +172,8 @@ def _footnotes(board: Board) -> list[str]:
         )
     if not all(s.complete for s in standings):
         notes.append("provisional: a required column or training seed has not been recorded.")
+    if board.alone:
+        notes.append(f"{', '.join(board.alone)}: ranks against its control alone.")
     if any(s.protocol_robust - s.robust > EXTERNAL_GAP for s in standings):
         notes.append(
             "A row whose external worst is more than 2 points below its protocol figure has no "

@@ -8,7 +8,7 @@ from robustdeq.results.compare import Paired, compared, named
 from robustdeq.results.evidence import gather
 from robustdeq.results.flags import find_flag, in_order
 from robustdeq.results.leaderboard import SIGNIFICANCE, Standing, standings_of
-from robustdeq.results.markdown import NONE, per_cent, plain, table
+from robustdeq.results.markdown import NONE, p_value, per_cent, plain, signed, table
 from robustdeq.results.record import DEPLOYMENT
 from robustdeq.results.statistics import holm
 from robustdeq.results.store import ResultStore
@@ -39,10 +39,10 @@ def verdict(pair: Paired, p: float | None = None) -> str:
     """The comparison in a sentence; `p` replaces the pair's own where several were adjusted."""
     p = pair.p if p is None else p
     if p >= SIGNIFICANCE:
-        return f"{pair.a} and {pair.b} are tied: the test does not tell them apart ({_p(p)})."
+        return f"{pair.a} and {pair.b} are tied: the test does not tell them apart ({p_value(p)})."
     better, worse = (pair.a, pair.b) if pair.difference > 0 else (pair.b, pair.a)
     points = per_cent(abs(pair.difference))
-    return f"{better} keeps {points} points more robust accuracy than {worse} ({_p(p)})."
+    return f"{better} keeps {points} points more robust accuracy than {worse} ({p_value(p)})."
 
 
 def _comparisons(pairs: list[Paired]) -> str:
@@ -58,9 +58,9 @@ def _comparisons(pairs: list[Paired]) -> str:
     ]
     rows = [
         [
-            f"{100 * pair.difference:+.1f}",
-            f"{100 * pair.interval.low:+.1f} to {100 * pair.interval.high:+.1f}",
-            _p(pair.p),
+            signed(pair.difference),
+            f"{signed(pair.interval.low)} to {signed(pair.interval.high)}",
+            p_value(pair.p),
             f"{pair.only_a:g}",
             f"{pair.only_b:g}",
             str(pair.n),
@@ -107,7 +107,3 @@ def _deployed(standing: Standing, key: str) -> str:
 def _flags(standings: list[Standing]) -> str:
     names = in_order(name for standing in standings for name in standing.flags)
     return "\n".join(f"- {find_flag(name)}" for name in names)
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

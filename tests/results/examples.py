@@ -102,6 +102,7 @@ def add(
     deployment: dict[str, Any] = DEQ,
     settings: dict[str, Any] | None = None,
     adaptive: tuple[dict[str, Any], ...] = (),
+    control: str | None = None,
     extra: dict[str, pa.Table] | None = None,
     sources: tuple[dict[str, Any], ...] = (),
     seconds: float = 1.0,
@@ -117,6 +118,8 @@ def add(
     entrant = {"chain": chain, "defense": defense, "recipe": recipe, "seed": seed}
     if adaptive:
         entrant["adaptive"] = list(adaptive)
+    if control:
+        entrant["control"] = spec(control)
     figures: dict[str, Any] = {"n": 0, "clean": None, "robust": None, "seeds": {}}
     tables = {}
     if verdicts is not None:

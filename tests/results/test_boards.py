@@ -65,7 +65,7 @@ def test_a_board_of_damaged_bytes_is_a_difference(tmp_path):
 
 def test_the_json_board_has_exactly_the_promised_fields(tmp_path):
     board = json.loads(render(tiny_store(tmp_path), "tiny-v1", "json"))
-    assert list(board) == ["protocol", "standings"]
+    assert list(board) == ["protocol", "standings", "controlled"]
     assert board["protocol"] == "tiny-v1"
     wanted = "entrant defense base clean robust protocol_robust external_robust interval n seeds "
     wanted += "rank weakest complete flags columns column_n cost deployment"

@@ -28,12 +28,11 @@ class Monotone(Defense):
     constant |U|_2 / margin. 21,673 parameters on 8x8 grey images, 10 classes.
 
     Ours: a fixed alpha, where the authors halve it as training goes; the tolerance 1e-3 of every
-    entrant instead of 1e-2. The implicit gradient, theirs, costs half as much again as the unrolled
-    one here, 4.0 against 2.7 CPU seconds for 20 epochs, and has no error of truncation.
+    entrant instead of 1e-2. The implicit gradient is theirs.
 
-    Measured on the digits, 20 epochs, 200 held-out images: 96.5 % clean; all rows converge, clean
-    and attacked, after 9 evaluations (alpha 0.5: 22, contraction 0.84 instead of 0.62). With
-    adversarial training, 24 epochs, 88 % clean and 50 % under PGD, all rows converged.
+    Measured under all columns of `digits-linf-v2`, three seeds: 95.0 % clean and 3.4 % robust, with
+    adversarial training 90.9 and 38.2. All rows converge, clean and attacked; the slow-down attack
+    takes the mean from 10.8 evaluations to 12.0, and from 12.7 to 13.5.
 
     Attributes:
         width: hidden units.

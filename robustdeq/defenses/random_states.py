@@ -34,13 +34,10 @@ class RandomStates(Wrapper):
     the two are fields apart here, and the default randomises the loss alone: a weaker attack while
     training would look like a gain in clean accuracy.
 
-    Measured on the digits, one seed, 200 held-out images under ten fast PGD steps: with it
-    `adversarial-training` ends at 96.0 % clean and 76.5 % robust, without it at 96.5 and 71.0;
-    `trades` at 95.0 and 71.0, and 94.5 and 71.0. Under all columns of `digits-linf-v2`, three
-    seeds, `trades` keeps 57.7 % of the test images with it and 58.9 without, and
-    `adversarial-training` 51.4 and 50.8. `in_attack` was not measured. That random states make the
-    accuracy even along the states is not reproduced: from z_2 on it varies by 4.0 points with them
-    and by 2.8 without, so there was little to do.
+    Measured under all columns of `digits-linf-v2`, three seeds: `trades` keeps 57.7 % of the test
+    images with it and 58.9 without, and `adversarial-training` 51.4 and 50.8. `in_attack` was not
+    measured. That random states make the accuracy even along the states is not reproduced: from
+    z_2 on it varies by 4.0 points with them and by 2.8 without, so there was little to do.
 
     Attributes:
         horizon: T, the last state that may be drawn; 8 is the paper's solver budget.

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from robustdeq.defenses.base import Card, DefendedModel, Sign, Task, Wrapper
 from robustdeq.defenses.readouts import network_with_states, refuse_own_inference, transformed
+from robustdeq.equilibrium import CellProblem, Equilibrium
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
-from robustdeq.models.deq import require_deq
+from robustdeq.models.deq import DEQClassifier, require_deq
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import replay, solve
 
@@ -47,16 +48,15 @@ class StateEnsemble(Wrapper):
     def infer(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Prediction:
         model = require_deq(target.classifier, self.chain)
         with torch.no_grad():
-            problem = model.problem(transformed(target, x, noise))
-            answer = solve(problem, model.solver, record=range(1, self.states + 1))
-            assert answer.states is not None
-            mean = (answer.states.sum(0) + answer.z) / (self.states + 1)
+            answer, mean = self._answer(model, model.problem(transformed(target, x, noise)))
             return Prediction(model.readout(mean), answer.nfe, answer.residual, answer.converged)
 
     def relaxed(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         model = require_deq(target.classifier, self.chain)
         problem = model.problem(transformed(target, x, noise))
-        answer = solve(problem, model.solver)
+        answer, mean = self._answer(model, problem)
+        if not torch.is_grad_enabled():
+            return model.readout(mean)
         total = replay(problem, model.solver, answer.returned_at)
         z, memory = problem.z0, {}
         for number in range(self.states):
@@ -66,6 +66,12 @@ class StateEnsemble(Wrapper):
             z = torch.where(stopped[:, None], z, following)
             total = total + z
         return model.readout(total / (self.states + 1))
+
+    def _answer(self, model: DEQClassifier, problem: CellProblem) -> tuple[Equilibrium, Tensor]:
+        """The equilibrium, and the mean of the states."""
+        answer = solve(problem, model.solver, record=range(1, self.states + 1))
+        assert answer.states is not None
+        return answer, (answer.states.sum(0) + answer.z) / (self.states + 1)
 
     def unrolled(
         self, target: DefendedModel, x: Tensor, noise: RowNoise, last: int, sign: Sign

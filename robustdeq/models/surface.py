@@ -12,6 +12,7 @@ from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Prediction
+from robustdeq.models.cells import Cell, Map
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.base import solve
@@ -41,6 +42,27 @@ def counted_problem(problem: CellProblem, cost: Cost) -> CellProblem:
     """The same problem, every evaluation of its cell booked: also those of rows that only wait."""
     cell = problem.cell
     return replace(problem, cell=lambda z, *context: counted(cell(z, *context), cost))
+
+
+class _CountedCell(Cell):
+    def __init__(self, cell: Cell, cost: Cost):
+        super().__init__()
+        self._cell, self._cost = cell, cost
+
+    def forward(self, z: Tensor, u: Tensor) -> Tensor:
+        return self.fixed()(z, u)
+
+    def fixed(self) -> Map:
+        f = self._cell.fixed()
+        return lambda z, *context: counted(f(z, *context), self._cost)
+
+
+def counted_network(model: DEQClassifier, cost: Cost) -> DEQClassifier:
+    """The same weights, every evaluation of the cell booked, whoever asks for it."""
+    cell = _CountedCell(model.cell, cost)
+    return DEQClassifier(
+        model.inject, cell, model.head, model.state, model.solver, model.adjoint, model.start
+    )
 
 
 def require_readable(objective: Objective) -> None:

@@ -1,6 +1,7 @@
 """The default attack surface: the whole defended path."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import Tensor
@@ -9,10 +10,17 @@ from robustdeq.defenses.base import DefendedModel, overrides
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.fast_surface import FastSurface
-from robustdeq.models.surface import network_surface, through_solver_surface
-from robustdeq.noise import NoiseStream
-from robustdeq.surface import Surface
+from robustdeq.models.surface import (
+    AutogradSurface,
+    counted_network,
+    network_surface,
+    through_solver_surface,
+)
+from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.surface import Cost, Surface
 from robustdeq.surrogates.base import Sources, Surrogate, deployed, positions, straight_through
+
+Path = Callable[[DefendedModel, Tensor, RowNoise], Tensor]  # differentiable logits of `infer`
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,27 @@ class Defended(Surrogate):
 
 def relaxed_surface(target: DefendedModel, noise: NoiseStream) -> Surface:
     """The defence's own differentiable stand-in, which the deployed predictor confirms."""
-    stream = noise.child("relaxed")
 
-    def relaxed(x: Tensor, rows: Tensor | None) -> Tensor:
-        return target.defense.relaxed(target, x, stream.at(positions(x, rows)))
+    def relaxed(target: DefendedModel, x: Tensor, draws: RowNoise) -> Tensor:
+        return target.defense.relaxed(target, x, draws)
 
-    return network_surface(relaxed, deployed(target, noise))
+    return inference_surface(relaxed, target, noise)
+
+
+def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> Surface:
+    """Logits of the defence's inference by a path of its own, which it confirms.
+
+    What is booked are evaluations of the cell, or of a network that has none.
+    """
+    stream, judge, cost = noise.child("relaxed"), deployed(target, noise), Cost()
+    network = target.classifier
+    if isinstance(network, DEQClassifier):
+        network = counted_network(network, cost)
+    seen = replace(target, classifier=network)
+
+    def logits(x: Tensor, rows: Tensor | None) -> Tensor:
+        return path(seen, x, stream.at(positions(x, rows)))
+
+    if isinstance(network, DEQClassifier):
+        return AutogradSurface(logits, logits, judge, cost)
+    return network_surface(logits, judge)

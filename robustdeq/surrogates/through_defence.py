@@ -10,10 +10,10 @@ from torch.autograd import Function
 
 from robustdeq.defenses.base import DefendedModel, Sign, overrides
 from robustdeq.errors import SpecError
-from robustdeq.models.surface import network_surface
-from robustdeq.noise import NoiseStream
+from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Sources, Surrogate, deployed, positions
+from robustdeq.surrogates.base import Sources, Surrogate
+from robustdeq.surrogates.defended import inference_surface
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,12 @@ class ThroughDefence(Surrogate):
         return f"{target.defense.chain} updates no input at inference"
 
     def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        stream, sign = noise.child("relaxed"), soft_sign(float(self.tau))
+        sign = soft_sign(float(self.tau))
 
-        def unrolled(x: Tensor, rows: Tensor | None) -> Tensor:
-            draws = stream.at(positions(x, rows))
+        def unrolled(target: DefendedModel, x: Tensor, draws: RowNoise) -> Tensor:
             return target.defense.unrolled(target, x, draws, self.last, sign)
 
-        return network_surface(unrolled, deployed(target, noise))
+        return inference_surface(unrolled, target, noise)
 
 
 def soft_sign(tau: float) -> Sign:

@@ -15,7 +15,9 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.errors import SpecError
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream
+from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.solvers.picard import Picard
+from robustdeq.surrogates.defended import Defended
 from robustdeq.surrogates.through_defence import soft_sign
 from robustdeq.testing.toys import TASK, tiny_deq, toy_images
 from robustdeq.threats.linf import Linf
@@ -105,6 +107,21 @@ class TestStateEnsemble:
     def test_no_state_at_all_is_refused(self):
         with pytest.raises(SpecError, match="0 states"):
             StateEnsemble(BASE, states=0)
+
+
+@pytest.mark.parametrize(
+    ("defense", "calibration", "evaluations"),
+    [
+        (EarlyState(BASE, state=3), {"state": 3}, 4),  # the last one measures the residual
+        (EntropyReduction(BASE, updates=5, block=2, horizon=6), {}, 6 + 5 * 2),
+    ],
+)
+def test_an_attack_pays_for_every_evaluation_of_the_cell(defense, calibration, evaluations):
+    subject = target(defense, **calibration)
+    surface = Defended().bind(subject, NoiseStream(0))
+    images, y = SPLIT.images.double(), SPLIT.labels
+    surface.value(images, y, CrossEntropy(), ROWS)
+    assert surface.cost.counts["forward"] == evaluations * len(images)
 
 
 class TestEntropyReduction:

@@ -24,41 +24,33 @@ def blocks(text):
         yield match[1], text.count("\n", 0, match.start()) + 2, match[2]
 
 
-RUN = {
-    f"line {line}": (language, line, code)
+RUN = [
+    (language, line, code)
     for language, line, code in blocks(README)
     if language == "python" or (language == "sh" and not code.startswith(NOT_RUN))
-}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("readme")
-
-
-@pytest.fixture(scope="module")
-def namespace():
-    return {"__name__": "readme"}
+]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("language", "line", "code"), RUN.values(), ids=RUN)
-def test_a_block_of_the_readme_runs(language, line, code, folder, namespace, monkeypatch):
-    monkeypatch.chdir(folder)
-    if language == "python":
-        padded = "\n" * (line - 1) + code  # so that a traceback shows the README's line
-        exec(compile(padded, REPOSITORY / "README.md", "exec"), namespace)
-        return
+def test_the_blocks_of_the_readme_run_one_after_the_other(tmp_path, monkeypatch):
+    """One test, since a block goes on where the one before it ended."""
+    monkeypatch.chdir(tmp_path)
     scripts = Path(sys.executable).parent
     environment = {**os.environ, "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}"}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", code],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, f"README.md, line {line}:\n{done.stdout}\n{done.stderr}"
+    namespace = {"__name__": "readme"}
+    for language, line, code in RUN:
+        if language == "python":
+            padded = "\n" * (line - 1) + code  # so that a traceback shows the README's line
+            exec(compile(padded, REPOSITORY / "README.md", "exec"), namespace)
+            continue
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        assert done.returncode == 0, f"README.md, line {line}:\n{done.stdout}\n{done.stderr}"
 
 
 def test_the_readme_shows_the_command_that_runs_the_tests():

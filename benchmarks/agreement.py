@@ -9,7 +9,6 @@ with the verdict of the first run stands beside one another: the first two may n
 last.
 """
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from jaxtyping import Bool
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.pages import page_parser, parsed, publish
 from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.fab import FAB
@@ -86,12 +86,11 @@ def line(chain: str, name: str, case: Case) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = page_parser(__doc__)
     parser.add_argument("--entrant", nargs="+", default=list(ENTRANTS), metavar="CHAIN")
     parser.add_argument("--images", type=int, default=200, help="how many test images")
     parser.add_argument("--results", type=Path, default=ROOT / "results")
-    parser.add_argument("--out", type=Path, help="also write the page here")
-    options = parser.parse_args()
+    options = parsed(parser)
     protocol = load_protocol(PROTOCOL)
     test = protocol.load_data().test.take(options.images)
     rows = []
@@ -103,9 +102,7 @@ def main() -> None:
         f"{len(test)} test digits; per cent of images with the verdict of the first run, which "
         f"takes {WHOLE} images at a time.\n\n" + table(HEADER, rows, left=HEADER[:2])
     )
-    print(page)
-    if options.out:
-        options.out.write_text(page + "\n", encoding="utf-8")
+    publish(page, options)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,13 @@ gradients; their cost is the CPU time of an optimiser step, measured in turn, ro
 What is finished is kept below `runs/capacity`; the same command goes on with the rest.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.claims import CLAIM, paired, spread, tally, verdict
+from benchmarks.pages import page_parser, parsed, publish
 from benchmarks.trainings import Plan, counts
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.implicit import Implicit
@@ -181,15 +179,10 @@ and of the full one's to it the median and the range over rounds.
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = page_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="training seeds, at least 2")
-    parser.add_argument("--out", type=Path, help="also write the page here")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    text = page(Plan(options.seeds))
-    print(text)
-    if options.out:
-        options.out.write_text(text)
+    options = parsed(parser, least_seeds=2)
+    publish(page(Plan(options.seeds)), options)
 
 
 if __name__ == "__main__":

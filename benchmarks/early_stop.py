@@ -8,7 +8,6 @@ The same weights then answer with fewer and fewer solver steps. What is finished
 `runs/early-stop`; the same command goes on with the rest.
 """
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ import torch
 
 from benchmarks.claims import CLAIM, paired, spread, tally, verdict
 from benchmarks.kept import RUNS, kept
+from benchmarks.pages import page_parser, parsed, publish
 from robustdeq.defenses.base import Defense
 from robustdeq.defenses.jacobian_penalty import JacobianPenalty
 from robustdeq.defenses.mdeq import MDEQ
@@ -156,17 +156,10 @@ deployed solve still is from its end:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = page_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="training seeds, at least 2")
-    parser.add_argument("--out", type=Path, help="also write the page here")
-    options = parser.parse_args()
-    if options.seeds < 2:
-        parser.error(f"--seeds {options.seeds}; a difference between seeds takes at least 2")
-    torch.set_num_threads(1)
-    text = page(Plan(options.seeds))
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    options = parsed(parser, least_seeds=2)
+    publish(page(Plan(options.seeds)), options)
 
 
 if __name__ == "__main__":

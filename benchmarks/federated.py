@@ -10,7 +10,6 @@ ten steps of PGD. Logs that DIR has are read from there; other networks are trai
 below `runs/federated`.
 """
 
-import argparse
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ import torch
 
 from benchmarks.claims import spread
 from benchmarks.kept import ROOT, RUNS, kept
+from benchmarks.pages import page_parser, parsed, publish
 from robustdeq.defenses.adversarial_training import AdversarialTraining
 from robustdeq.defenses.base import Defense, Task
 from robustdeq.defenses.explicit import Explicit
@@ -28,6 +28,7 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import find_entry
+from robustdeq.models.base import parameter_count
 from robustdeq.results.files import read_text
 from robustdeq.results.markdown import NONE, table
 from robustdeq.results.store import ResultStore
@@ -124,8 +125,7 @@ def line(name: str, defense: Federated, plan: Plan) -> list[str]:
 def parameters(defense: Defense) -> int:
     """Of the network that is sent."""
     data = PROTOCOL.load_data()
-    model = build(Entrant(defense), Task(data.shape, data.classes))
-    return sum(parameter.numel() for parameter in model.parameters())
+    return parameter_count(build(Entrant(defense), Task(data.shape, data.classes)))
 
 
 def page(plan: Plan) -> str:
@@ -159,16 +159,11 @@ The smallest explicit network of the grid that reaches the target under every se
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = page_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="training seeds")
     parser.add_argument("--results", type=Path, default=ROOT / "results")
-    parser.add_argument("--out", type=Path, help="also write the page here")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    text = page(Plan(options.seeds, options.results))
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    options = parsed(parser)
+    publish(page(Plan(options.seeds, options.results)), options)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ rows and references are kept below `runs/impostors`, under the digest of the uni
 again.
 """
 
-import argparse
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -27,6 +26,7 @@ from tqdm import tqdm
 
 from benchmarks.impostor_flags import Seen, raised_flags
 from benchmarks.kept import RUNS, kept
+from benchmarks.pages import page_parser, parsed, publish
 from benchmarks.reference_attacks import Opened, opened, reference_attack
 from benchmarks.strength import RADIUS
 from robustdeq.audits.base import Audit
@@ -197,14 +197,13 @@ def _lower(ours: np.ndarray, bar: np.ndarray, random: bool) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = page_parser(__doc__)
     parser.add_argument("--images", type=int, default=500, help="how many test images")
     parser.add_argument("--results", default="results", help="the store of the trained network")
     parser.add_argument("--only", nargs="+", default=[], help="only tricks of these names")
     parser.add_argument("--audits", nargs="*", default=AUDITS, help="those to be run on each row")
     parser.add_argument("--cache", type=Path, default=RUNS / "impostors")
-    parser.add_argument("--out", type=Path, help="also write the table here")
-    options = parser.parse_args()
+    options = parsed(parser)
     twin, test = load_model("vanilla", options.results), Digits().load().test.take(options.images)
     data = Slice(test.images, test.labels, torch.arange(len(test)), Linf(RADIUS))
     chosen = [each for each in ZOO if not options.only or each.name in options.only]
@@ -214,7 +213,7 @@ def main() -> None:
     rows = [bench.cached(*pair) for pair in tqdm(pairs)]
     lines = [line(found, *pair, rows[0]) for found, pair in zip(rows, pairs, strict=True)]
     clean = share_right(twin, data.x, data, 1, "clean").mean().item()
-    text = "\n".join(
+    page = "\n".join(
         [
             "# Impostors\n",
             f"`vanilla` on {len(test)} test digits, clean {clean:.1%}; Linf {RADIUS}.\n",
@@ -224,9 +223,7 @@ def main() -> None:
             *(f"- {each.name}: {each.hides}." for each in chosen),
         ]
     )
-    print(text)
-    if options.out:
-        options.out.write_text(text + "\n", encoding="utf-8")
+    publish(page, options)
 
 
 if __name__ == "__main__":

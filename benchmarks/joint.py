@@ -12,10 +12,8 @@ PGD at the number of steps that left the fewest images right.
 an image and a seed with the image as the unit, is at most 1 point.
 """
 
-import argparse
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.pages import page_parser, parsed, publish
 from benchmarks.timing.contests import CHUNK
 from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject
 from robustdeq.attacks.jiio import JIIO
@@ -122,14 +121,11 @@ def lines(case: Subject, runs: dict[str, Run]) -> list[list[str]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = page_parser(__doc__)
     parser.add_argument("--cell", nargs="+", choices=tuple(SUBJECTS), default=["slow", "stock"])
     parser.add_argument("--images", type=int, default=500, help="how many test images")
     parser.add_argument("--seeds", type=int, default=3, help="random starts of each attack")
-    parser.add_argument("--out", type=Path, help="also write the page here")
-    options = parser.parse_args()
-    if options.seeds < 1:
-        parser.error(f"--seeds {options.seeds}; expected at least 1")
+    options = parsed(parser)
     rows = []
     for cell in options.cell:
         case = find_subject(cell)
@@ -143,9 +139,7 @@ def main() -> None:
         f"accuracy minus that of the best PGD, in points; margin {100 * MARGIN:.0f}.",
         table(HEADER, rows, left=HEADER[:2]),
     ])  # fmt: skip
-    print(page)
-    if options.out:
-        options.out.write_text(page + "\n", encoding="utf-8")
+    publish(page, options)
 
 
 if __name__ == "__main__":

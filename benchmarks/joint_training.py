@@ -10,7 +10,6 @@ difference of their robust accuracies, paired by seed, lies within 3 points: two
 `runs/joint-training`, where figures are kept, too, so that the same command goes on.
 """
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import torch
 
 from benchmarks.claims import paired, spread
 from benchmarks.kept import ROOT, RUNS, kept
+from benchmarks.pages import page_parser, parsed, publish
 from robustdeq import notebook
 from robustdeq.attacks.apgd import APGD
 from robustdeq.defenses.base import DefendedModel, Task
@@ -105,19 +105,12 @@ def page(plan: Plan) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = page_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="training seeds, at least 2")
     parser.add_argument("--images", type=int, default=500, help="how many test images")
     parser.add_argument("--results", type=Path, default=ROOT / "results")
-    parser.add_argument("--out", type=Path, help="also write the page here")
-    options = parser.parse_args()
-    if options.seeds < 2:
-        parser.error(f"--seeds {options.seeds}; a difference between seeds takes at least 2")
-    torch.set_num_threads(1)
-    text = page(Plan(options.seeds, options.images, options.results))
-    print(text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
+    options = parsed(parser, least_seeds=2)
+    publish(page(Plan(options.seeds, options.images, options.results)), options)
 
 
 if __name__ == "__main__":

@@ -11,16 +11,14 @@ through the solver's own steps. Weights and figures that are finished are kept b
 `runs/lyapunov`; the same command goes on with the rest.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from itertools import product
-from pathlib import Path
 
 import numpy as np
-import torch
 
 from benchmarks.claims import CLAIM, difference, spread, tally, verdict
 from benchmarks.factorial import ASCENT, CHAINS, DRAWS, HEADS, MODES, RADII, STARTED, Plan
+from benchmarks.pages import page_parser, parsed, publish
 from robustdeq.results.markdown import NONE, table
 
 CLEAN, ADVERSARIAL = CHAINS
@@ -179,16 +177,11 @@ after the equilibrium: only through the training of the cell can it change this 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = page_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=2, help="of clean training")
     parser.add_argument("--adversarial-seeds", type=int, default=1, help="of adversarial training")
-    parser.add_argument("--out", type=Path, help="also write the page here")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    text = page(Plan({CLEAN: options.seeds, ADVERSARIAL: options.adversarial_seeds}))
-    print(text)
-    if options.out:
-        options.out.write_text(text)
+    options = parsed(parser)
+    publish(page(Plan({CLEAN: options.seeds, ADVERSARIAL: options.adversarial_seeds})), options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Does a protocol's union of columns miss what plain AutoAttack or brute force finds?
 
     python -m benchmarks.union [--entrant CHAIN ...] [--images 200] [--brute 100] [--results DIR]
+        [--out PAGE]
 
 The union is read from the stored records of digits-linf-v2, of the first training seed. Against it
 stand, on the same weights and the first images, AutoAttack `standard` and `plus` as its authors run
@@ -10,7 +11,7 @@ and targeted margins in turn. All are judged by the deployed predictor. An attac
 is kept below `runs/union` and not run again.
 """
 
-import argparse
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.kept import ROOT, RUNS, kept
+from benchmarks.pages import page_parser, parsed, publish
 from benchmarks.reference_attacks import reference_attack, unrolled
 from robustdeq.attacks.autoattack import AutoAttack
 from robustdeq.defenses.base import DefendedModel
@@ -120,14 +122,9 @@ def line(case: Case, known: np.ndarray, name: str, attack: Callable[[Case], Tens
     return [case.chain, name, str(len(left)), *shares, missed]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--entrant", nargs="+", default=list(ENTRANTS), metavar="CHAIN")
-    parser.add_argument("--images", type=int, default=200, help="for AutoAttack")
-    parser.add_argument("--brute", type=int, default=100, help="for brute force; 0 leaves it out")
-    parser.add_argument("--results", type=Path, default=ROOT / "results")
-    options = parser.parse_args()
-    store, protocol, rows = ResultStore(options.results), load_protocol(PROTOCOL), []
+def lines(options: Namespace) -> list[list[str]]:
+    """The table's lines; what is missing of the attacks is run."""
+    store, protocol, found = ResultStore(options.results), load_protocol(PROTOCOL), []
     test = protocol.load_data().test
     for chain in options.entrant:
         known = union(store, chain, len(test))
@@ -136,11 +133,28 @@ def main() -> None:
         case = whole.take(torch.arange(options.images))
         for attack in (AutoAttack(), AutoAttack("plus")):
             name = f"AutoAttack {attack.variant}"
-            rows.append(line(case, known, name, lambda case, a=attack: automatic(case, a)))
+            found.append(line(case, known, name, lambda case, a=attack: automatic(case, a)))
         if options.brute:
             fewer = whole.take(torch.arange(options.brute))
-            rows.append(line(fewer, known, "brute force", brute_force))
-    print(table(HEADER, rows, left=HEADER[:2]))
+            found.append(line(fewer, known, "brute force", brute_force))
+    return found
+
+
+def main() -> None:
+    parser = page_parser(__doc__)
+    parser.add_argument("--entrant", nargs="+", default=list(ENTRANTS), metavar="CHAIN")
+    parser.add_argument("--images", type=int, default=200, help="for AutoAttack")
+    parser.add_argument("--brute", type=int, default=100, help="for brute force; 0 leaves it out")
+    parser.add_argument("--results", type=Path, default=ROOT / "results")
+    options = parsed(parser)
+    page = (
+        "# Does the union miss what others find?\n\n"
+        f"Test digits under the threat of `{PROTOCOL}`, first training seed. Per cent of the "
+        "images that the union of its required columns leaves, and that another attack on the "
+        "same weights leaves; and the positions of those that only the other one breaks.\n\n"
+        + table(HEADER, lines(options), left=(*HEADER[:2], HEADER[-1]))
+    )
+    publish(page, options)
 
 
 if __name__ == "__main__":

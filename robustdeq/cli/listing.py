@@ -59,6 +59,7 @@ def _size(plugin: type) -> list[str]:
     """The parameters of a defence's own network on the digits; nothing of a wrapper."""
     from robustdeq.defenses.base import Defense, Task, Wrapper
     from robustdeq.errors import SpecError
+    from robustdeq.models.base import parameter_count
 
     if not issubclass(plugin, Defense) or issubclass(plugin, Wrapper):
         return []
@@ -66,7 +67,7 @@ def _size(plugin: type) -> list[str]:
         network = plugin().build(Task((1, 8, 8), 10))
     except SpecError:  # not for such images
         return []
-    return [f"{sum(p.numel() for p in network.parameters()):,} parameters on 8x8 digits"]
+    return [f"{parameter_count(network):,} parameters on 8x8 digits"]
 
 
 def _fields(plugin: type) -> list[str]:

@@ -38,6 +38,11 @@ class Deployment:
     budget: int | None = None
 
 
+def parameter_count(network: nn.Module) -> int:
+    """How many numbers are learnt."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
 class Classifier(nn.Module, ABC):
     """A network from images (B, C, H, W) in [0, 1] to logits (B, classes).
 

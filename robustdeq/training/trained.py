@@ -12,7 +12,7 @@ from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Batch, DefendedModel, Task
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError
-from robustdeq.models.base import Classifier
+from robustdeq.models.base import Classifier, parameter_count
 from robustdeq.noise import NoiseStream
 from robustdeq.results.files import read_text, write
 from robustdeq.results.store import ResultStore
@@ -139,7 +139,7 @@ def _enter(
         "chain": entrant.chain,
         "entrant": encode(entrant),
         "card": asdict(entrant.defense.card),
-        "parameters": sum(p.numel() for p in model.parameters()),
+        "parameters": parameter_count(model),
         "checkpoint": checkpoint,
         "calibration": calibration,
         "randomised": randomised,

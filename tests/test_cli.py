@@ -248,12 +248,19 @@ def test_an_audit_prints_every_figure_and_a_verdict_and_is_kept(tmp_path):
     records = sorted((tmp_path / "runs" / "records").iterdir())
     assert answer.out.endswith(robustdeq(*arguments).out)
     assert sorted((tmp_path / "runs" / "records").iterdir()) == records
+    other = robustdeq(*arguments, "--attack-seed", 2)
+    assert other.code == 0
+    assert len(sorted((tmp_path / "runs" / "records").iterdir())) == 2 * len(records)
+    told = robustdeq("report", "--of", "audits", "--results", tmp_path / "runs")
+    assert "Attack seed 0:" in told.out
+    assert "Attack seed 2:" in told.out
 
 
 def test_an_audit_of_nothing_says_what_to_give():
     assert robustdeq("audit").refuses("no entrant to audit; give a chain such as trades/vanilla")
     assert robustdeq("audit", "vanila").refuses("did you mean 'vanilla'?")
     assert robustdeq("audit", "explicit", "--images", 0).refuses("expected at least 1")
+    assert robustdeq("audit", "explicit", "--attack-seed", -1).refuses("from 0 on")
 
 
 def test_a_report_of_a_goal_takes_no_entrants_and_needs_records(tmp_path):

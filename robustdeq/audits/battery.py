@@ -39,7 +39,7 @@ class Report:
     """What a battery found on n images.
 
     Attributes:
-        robust: accuracy under the white-box union, seed 0.
+        robust: accuracy under the white-box union.
     """
 
     n: int
@@ -60,6 +60,7 @@ def examine(
     threat: ThreatModel,
     progress: Callable[[str], None] = lambda audit: None,
     audits: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> Report:
     """Run every audit on images x (n, *image) of labels y.
 
@@ -70,13 +71,14 @@ def examine(
     Args:
         load: the target, built and loaded afresh; the attacked and the judged copy are two.
         audits: names; by default all there are.
+        seed: of every draw; the next one is that of repetitions.
 
     Raises:
         UnknownName: an audit that nobody wrote.
     """
     chosen = [find("audits", name)() for name in (names("audits") if audits is None else audits)]
     rows = torch.arange(len(y), device=y.device)
-    case = Case(load(), Judge(load(), 128), x, y, rows, threat)
+    case = Case(load(), Judge(load(), 128), x, y, rows, threat, seed)
     progress("checks")
     clean = case.judge(x, y, rows)
     findings = preflight(case.judge, Judge(load(), 128), x, y, rows)

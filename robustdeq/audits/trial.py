@@ -42,7 +42,8 @@ def audit(
     total = len(names("audits")) + 2
     n = min(trial.column.images or len(split), len(split))
     x, y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
-    report = examine(bench.load, x, y, trial.threat, begin)
+    seed = trial.column.seeds[0]
+    report = examine(bench.load, x, y, trial.threat, begin, seed=seed)
     guard.check()
     deployment = asdict(target.classifier.deployment())
     record = Record(
@@ -52,7 +53,7 @@ def audit(
         n=n,
         clean=report.clean,
         robust=report.robust,
-        seeds={str(trial.column.seeds[0]): report.robust},
+        seeds={str(seed): report.robust},
         flags=tuple(
             {"name": line.flag, "detail": line.detail}
             for line in report.lines

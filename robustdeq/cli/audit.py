@@ -43,6 +43,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--seed", type=int, metavar="S", help="training seed (default: the protocol's first)"
     )
+    parser.add_argument(
+        "--attack-seed", type=int, default=0, metavar="S",
+        help="seed of the attacks; what raises a flag is asked again under S + 1 (default: 0)",
+    )  # fmt: skip
     parser.add_argument("--again", action="store_true", help="audit once more")
     add_results(parser)
     add_compute(parser)
@@ -63,7 +67,8 @@ def _audit(options: Namespace) -> int:
     own = own_defenses(options.plugin)
     if options.entrant is None and not own:
         raise SpecError("no entrant to audit; give a chain such as trades/vanilla, or --plugin")
-    column = Column("audit", (), (0, 1), options.images, goal="audit")
+    attacks = (options.attack_seed, options.attack_seed + 1)
+    column = Column("audit", (), attacks, options.images, goal="audit")
     protocol = replace(load_protocol(options.protocol), columns=(column,), adaptive=None)
     images = len(protocol.load_data().test)
     where = place(options.device, options.workers, options.threads, options.plugin)

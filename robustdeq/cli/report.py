@@ -17,13 +17,14 @@ def add(commands: argparse._SubParsersAction) -> None:
         "report", help="compare entrants pair by pair, in Markdown",
         description="Compare entrants on the images judged for both: difference, interval, "
         "p-value and a verdict in words, computed from the stored records. With --of, tell of all "
-        "entrants what an attack on the solver's cost, or on each state, has found, or what time "
-        "their columns took.",
+        "entrants what an attack on the solver's cost, or on each state, has found, what time "
+        "their columns took, or how their audits ended.",
     )  # fmt: skip
     parser.add_argument("entrants", nargs="*", metavar="ENTRANT", help="as the board names them")
     parser.add_argument(
-        "--of", choices=("slow-down", "state-map", "times"), help="instead of a comparison"
-    )
+        "--of", choices=("slow-down", "state-map", "times", "audits"),
+        help="instead of a comparison",
+    )  # fmt: skip
     parser.add_argument("--protocol", metavar="PROTOCOL", help="default: the only one there")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file instead")
     add_results(parser)
@@ -32,20 +33,23 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _report(options: Namespace) -> int:
     from robustdeq.results import report
+    from robustdeq.results.audit import audits
     from robustdeq.results.goals import slow_down, state_map
     from robustdeq.results.times import times
 
     store = ResultStore(options.results)
-    protocol = protocol_of(store, options.protocol)
     if options.of:
         if options.entrants:
             raise SpecError(
                 f"--of {options.of} tells of all entrants; leave out {' '.join(options.entrants)}"
             )
         looks = {"slow-down": slow_down, "state-map": state_map, "times": times}
-        text = looks[options.of](store, protocol)
+        if options.of == "audits":  # of weights, whatever protocol they have entered
+            text = audits(store, options.protocol)
+        else:
+            text = looks[options.of](store, protocol_of(store, options.protocol))
     else:
-        text = report(store, protocol, options.entrants)
+        text = report(store, protocol_of(store, options.protocol), options.entrants)
     if options.out:
         write(options.out, text.encode())
     else:

@@ -65,9 +65,10 @@ class Column:
                 f"column {self.name!r} has {len(self.stages)} stages; expected at least one, and "
                 f"none where the goal is an audit"
             )
-        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise SpecError(
-                f"column {self.name!r} has seeds {self.seeds}; expected at least one, no seed twice"
+                f"column {self.name!r} has seeds {self.seeds}; expected at least one from 0 on, no "
+                f"seed twice"
             )
         if self.images is not None and self.images < 1:
             raise SpecError(f"column {self.name!r}: images {self.images}; expected at least 1")

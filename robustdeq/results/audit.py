@@ -1,16 +1,22 @@
-"""The report of an audit, from its record."""
+"""The report of an audit, and of all of them, from the records."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from robustdeq.errors import StoreError
 from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.markdown import per_cent, table
+from robustdeq.results.markdown import NONE, per_cent, table
 from robustdeq.results.record import Record
+from robustdeq.results.statistics import upper_bound
 from robustdeq.results.store import ResultStore
 
 # With one of these there is no figure to trust or distrust: the answer is no function of the image.
 UNDEFINED = ("nondeterministic", "stateful", "row-coupled", "non-finite")
 _HEADER = ("check", "value", "outcome")
+_AUDITED = (
+    "entrant", "training seed", "attack seed", "data", "threat", "clean", "after the union", "n",
+    "flags", "verdict",
+)  # fmt: skip
 
 
 def verdict(flags: Iterable[str]) -> str:
@@ -47,6 +53,73 @@ def audit_text(store: ResultStore, trial: str) -> str:
         f"Verdict: {verdict(names)}",
     ]
     return "\n\n".join(block for block in blocks if block)
+
+
+def audits(store: ResultStore, protocol: str | None = None) -> str:
+    """Every audit as Markdown, and how many end with a warning.
+
+    Args:
+        protocol: on whose data and threat; None for all.
+
+    Raises:
+        UnknownName: the store has no such protocol.
+        StoreError: there has been no audit.
+    """
+    newest = _audited(store, protocol)
+    if not newest:
+        raise StoreError(f"{store.root} has no such audit; run `robustdeq audit ENTRANT`")
+    blocks = [
+        f"# Audits on {protocol}" if protocol else "# Audits",
+        "Accuracies in per cent. A flag is raised where two seeds in a row agree on it; one that "
+        "blocks a rank makes the verdict suspicious.",
+        table(_AUDITED, [_audit_row(record) for record in newest], ("entrant", "flags", "verdict")),
+        "\n".join(_rates(newest)),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _audited(store: ResultStore, protocol: str | None) -> list[Record]:
+    """The newest audit of each checkpoint, chain, number of images and attack seed."""
+    where: dict[str, Any] = {"status": "done"}
+    if protocol:
+        resolved = store.protocol(protocol)
+        where |= {"data.digest": resolved.data["digest"], "threat": resolved.threat}
+    records = [r for r in store.scan(where) if r.column.get("goal") == "audit"]
+    order = sorted(records, key=lambda r: (r.provenance["created"], r.run))
+    newest = {(r.trial, r.checkpoint): r for r in order}
+    return sorted(
+        newest.values(), key=lambda r: (_attack_seed(r), r.entrant["chain"], r.entrant["seed"])
+    )
+
+
+def _attack_seed(record: Record) -> int:
+    return record.column["seeds"][0]
+
+
+def _audit_row(record: Record) -> list[str]:
+    names = in_order(flag["name"] for flag in record.flags)
+    return [
+        record.entrant["chain"],
+        str(record.entrant["seed"]),
+        str(_attack_seed(record)),
+        record.data["name"],
+        f"{record.threat['name']} {record.threat['eps']}",
+        per_cent(record.clean),
+        per_cent(record.robust),
+        str(record.n),
+        ", ".join(names) or NONE,
+        verdict(names),
+    ]
+
+
+def _rates(records: list[Record]) -> Iterator[str]:
+    for seed in sorted({_attack_seed(record) for record in records}):
+        some = [record for record in records if _attack_seed(record) == seed]
+        warned = sum(verdict(f["name"] for f in record.flags) != "trustworthy" for record in some)
+        yield (
+            f"- Attack seed {seed}: {warned} of {len(some)} checkpoints are not trustworthy, so at "
+            f"most {per_cent(upper_bound(warned, len(some)))} % of such are (one-sided 95 % bound)."
+        )
 
 
 def _figures(record: Record) -> str:

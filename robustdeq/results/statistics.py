@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import bdtr, ndtri, stdtr, stdtrit
+from scipy.special import bdtr, betaincinv, ndtri, stdtr, stdtrit
 
 
 class Interval(NamedTuple):
@@ -42,6 +42,11 @@ def wilson(k: int | float, n: int, confidence: float = 0.95) -> Interval:
     low = 0.0 if k == 0 else (centre - half) / scale
     high = 1.0 if k == n else (centre + half) / scale
     return Interval(low, high)
+
+
+def upper_bound(k: int, n: int, confidence: float = 0.95) -> float:
+    """The exact one-sided upper bound of a proportion k/n (Clopper and Pearson 1934)."""
+    return 1.0 if k == n else float(betaincinv(k + 1, n - k, confidence))
 
 
 def defense_interval(verdicts: ArrayLike) -> Interval:

@@ -112,7 +112,7 @@ def add(
     None instead of verdicts is a refused column.
     """
     seeds = () if verdicts is None else range(np.atleast_2d(verdicts).shape[0])
-    spec_of_column = column(name, tuple(seeds) or (0,), **(settings or {}))
+    spec_of_column = {**column(name, tuple(seeds) or (0,)), **(settings or {})}
     recipe = {"name": "central", **(recipe or {})}
     defense = {**spec(chain), **(fields or {})}
     entrant = {"chain": chain, "defense": defense, "recipe": recipe, "seed": seed}

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from robustdeq.errors import StoreError
-from robustdeq.results.audit import audit_text, verdict
+from robustdeq.results.audit import audit_text, audits, verdict
 from robustdeq.results.goals import slow_down, state_map
 from robustdeq.results.leaderboard import leaderboard
 from robustdeq.results.protocol import derived_column
@@ -96,10 +96,11 @@ def test_without_a_template_nothing_is_derived(store):
     assert standing.complete
 
 
-def audited(store, checkpoint, flag, **more):
+def audited(store, checkpoint, flag, attack_seed=0, **more):
     line = {"check": f"gradient: {flag}", "index": None, "value": 0.5, "detail": "raised"}
     return add(
-        store, "vanilla", survivors(1), name="audit", settings={"goal": "audit", "stages": []},
+        store, "vanilla", survivors(1), name="audit",
+        settings={"goal": "audit", "stages": [], "seeds": [attack_seed]},
         checkpoint=checkpoint, flags=(flag,), **more,
         extra={"audit": pa.Table.from_pylist([line], schema=AUDIT)},
     )  # fmt: skip
@@ -238,3 +239,24 @@ def test_the_report_of_an_audit_has_every_figure_and_the_verdict(store):
     assert text.endswith("Verdict: suspicious: gradient-misaligned")
     with pytest.raises(StoreError, match="has no audit"):
         audit_text(store, "0" * 16)
+
+
+def test_the_report_of_all_audits_counts_those_that_end_with_a_warning(store):
+    with pytest.raises(StoreError, match="run `robustdeq audit ENTRANT`"):
+        audits(store)
+    audited(store, "one", "gradient-misaligned")
+    audited(store, "two", "unconverged", seed=1)
+    again = {"seed": 1, "run": 1, "created": "2026-01-02T00:00:00Z"}
+    audited(store, "two", "budget-dependent", **again)
+    audited(store, "two", "unconverged", seed=1, attack_seed=2)
+    text = audits(store)
+    store.write_protocol("tiny-v1", protocol())
+    assert audits(store, "tiny-v1") == text.replace("# Audits", "# Audits on tiny-v1")
+    assert [line.split("|")[9].strip() for line in text.splitlines() if "| vanilla " in line] == [
+        "gradient-misaligned",
+        "budget-dependent",
+        "unconverged",
+    ]
+    # 1 of 2: the p with P(at most 1 of 2) = 0.05 solves 1 - p^2 = 0.05; 0 of 1: 1 - p = 0.05.
+    assert "Attack seed 0: 1 of 2 checkpoints are not trustworthy, so at most 97.5 %" in text
+    assert "Attack seed 2: 0 of 1 checkpoints are not trustworthy, so at most 95.0 %" in text

@@ -14,7 +14,9 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
+from robustdeq.threats.base import ThreatModel
 
 
 class Reading(NamedTuple):
@@ -87,6 +89,21 @@ class Surface(ABC):
     @abstractmethod
     def differentiable_logits(self, x: Tensor) -> Float[Tensor, "batch classes"]:
         """Logits in x's autograd graph, for library attacks; only where `logits_form` holds."""
+
+    def start(
+        self,
+        x: Tensor,
+        y: Int[Tensor, " batch"],
+        rows: Int[Tensor, " batch"],
+        threat: ThreatModel,
+        noise: NoiseStream,
+        draw: int = 0,
+    ) -> Tensor:
+        """Where search number `draw` of these rows begins: at random, unless the view knows better.
+
+        Attacks that begin at random ask here.
+        """
+        return threat.random_start(x, rows, noise, draw)
 
     @abstractmethod
     def confirm(

@@ -9,15 +9,20 @@ import torch
 
 from robustdeq.adjoints.jacobian_free import JacobianFree
 from robustdeq.adjoints.unrolled import Unrolled
+from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.jiio import JIIO
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Card, DefendedModel, Wrapper
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
+from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
+from robustdeq.surrogates.after_transfer import AfterTransfer
+from robustdeq.surrogates.base import Elsewhere
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surrogates.differences import Differences
 from robustdeq.surrogates.expectation import Expectation
@@ -193,6 +198,42 @@ def test_without_its_defence_the_network_is_climbed_and_the_whole_chain_confirms
     assert torch.equal(surface.confirm(X, Y, ROWS), chain)
 
 
+def test_a_search_after_transfer_begins_where_the_bare_network_is_furthest_wrong():
+    target, threat = defended(Sharpen(Vanilla())), Linf(Fraction(1, 8))
+    surface = AfterTransfer(steps=5, targets=1).bind(target, NOISE)
+    start = surface.start(X, Y, ROWS, threat, NOISE)
+    attack = APGD(steps=5, targets=1, objective=Margin())
+    bare = Elsewhere(Defended().bind(defended(), NOISE), None)
+    wanted = attack.perturb(bare, X, Y, ROWS, threat, NOISE.child("transfer"))[0]
+    assert torch.equal(start, wanted)
+    spent = dict(surface.cost.counts)
+    assert spent["vjp"] > 0
+    # A row's start is found once, and is the same whatever other rows are asked about.
+    assert torch.equal(surface.start(X[2:3], Y[2:3], ROWS[2:3], threat, NOISE), start[2:3])
+    assert dict(surface.cost.counts) == spent
+    assert not torch.equal(surface.start(X, Y, ROWS, threat, NOISE, 1), start)
+    reading = surface.value_and_grad(start, Y, CrossEntropy(), ROWS)
+    straight = StraightThrough().bind(target, NOISE).value_and_grad(start, Y, CrossEntropy(), ROWS)
+    torch.testing.assert_close(reading.gradient, straight.gradient)
+
+
+def test_attacks_that_begin_at_random_begin_where_the_view_says():
+    target, threat = defended(Sharpen(Vanilla())), Linf(Fraction(1, 8))
+    for attack in (PGD(steps=1), APGD(steps=1), JIIO(rounds=1)):
+        surface = AfterTransfer(steps=3).bind(target, NOISE)
+        visited = []
+        climbed = surface.value_and_grad
+
+        def noted(x, *more, visited=visited, climbed=climbed):
+            visited.append(x)
+            return climbed(x, *more)
+
+        surface.value_and_grad = noted
+        attack.perturb(surface, X, Y, ROWS, threat, NOISE)
+        known = surface.start(X, Y, ROWS, threat, NOISE)
+        assert torch.equal(visited[0], known), attack
+
+
 def test_a_transfer_climbs_its_source_and_asks_its_target():
     target, source = defended(), explicit()
     surface = Transfer(0).bind(target, NOISE, (source,))
@@ -220,8 +261,8 @@ def test_every_attack_stays_in_the_ball_on_every_view():
     target, threat = defended(Sharpen(Vanilla())), Linf(Fraction(1, 8))
     views = (
         Intermediate(2), StateAverage(3), Simultaneous(3), StraightThrough(), ThroughDefence(),
-        Undefended(), Expectation(draws=2), Differences(4), ThroughSolverView(state=2),
-        Transfer(0),
+        Undefended(), AfterTransfer(steps=2), Expectation(draws=2), Differences(4),
+        ThroughSolverView(state=2), Transfer(0),
     )  # fmt: skip
     for view in views:
         surface = view.bind(target, NOISE, (explicit(),))
@@ -244,6 +285,7 @@ def test_every_attack_stays_in_the_ball_on_every_view():
         (ThroughDefence(), defended(), "updates no input"),
         (ThroughDefence(), defended(Jitter(Vanilla())), "has no `unrolled`"),
         (Undefended(), defended(), "no inference defence"),
+        (AfterTransfer(), defended(), "no inference defence"),
     ],
 )
 def test_a_view_that_does_not_exist_says_why(surrogate, target, reason):
@@ -252,7 +294,7 @@ def test_a_view_that_does_not_exist_says_why(surrogate, target, reason):
 
 @pytest.mark.parametrize(
     "make", [lambda: Differences(0), lambda: Expectation(draws=0), lambda: ThroughDefence(0),
-             lambda: Transfer(-1)],
+             lambda: Transfer(-1), lambda: AfterTransfer(steps=0)],
 )  # fmt: skip
 def test_impossible_views_are_refused(make):
     with pytest.raises(SpecError, match="expected"):

@@ -71,7 +71,9 @@ class APGD(Attack):
                 index = found.active()
                 if len(index):
                     stream = noise.child("apgd", order)
-                    start = threat.random_start(found.x[index], rows[index], stream, restart)
+                    start = surface.start(
+                        found.x[index], y[index], rows[index], threat, stream, restart
+                    )
                     self._climb(found, threat, index, start, target)
         return found.candidates()
 

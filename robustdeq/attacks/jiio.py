@@ -86,7 +86,7 @@ class JIIO(Attack):
         index = found.active()
         current = found.x
         if self.random_start:
-            current = threat.random_start(current, rows, noise.child("jiio"))
+            current = surface.start(current, y, rows, threat, noise.child("jiio"))
         for size in [*self.steps(), None]:
             if not len(index):
                 break

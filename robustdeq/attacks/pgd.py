@@ -67,7 +67,9 @@ class PGD(Attack):
         index = found.active()
         current = found.x[index]
         if self.random_start:
-            current = threat.random_start(current, found.rows[index], noise, restart)
+            current = found.surface.start(
+                current, found.y[index], found.rows[index], threat, noise, restart
+            )
         for _ in range(self.steps):
             if not len(index):
                 return

@@ -10,6 +10,7 @@ from robustdeq.defenses.base import Defense, Wrapper, overrides
 from robustdeq.evaluation.protocol import Column
 from robustdeq.results.protocol import derived_column
 from robustdeq.spec import decode, encode
+from robustdeq.surrogates.after_transfer import AfterTransfer
 from robustdeq.surrogates.base import Surrogate
 from robustdeq.surrogates.expectation import Expectation
 from robustdeq.surrogates.straight_through import StraightThrough
@@ -23,12 +24,14 @@ def derived_views(defense: Defense, randomised: bool) -> tuple[Surrogate, ...]:
     """The views that a chain has to be attacked through, beside those that every model is.
 
     `transform` or `infer`: straight through it, through its inner updates at two slopes of their
-    sign, and the same weights without it. Answers that depend on the noise: the expectation over
-    it. And whatever any defence of the chain names in `adaptive`.
+    sign, the same weights without it, and straight through it from inputs made without it. Answers
+    that depend on the noise: the expectation over it. And whatever any defence of the chain names
+    in `adaptive`.
     """
     views: list[Surrogate] = []
     if overrides(defense, "transform") or overrides(defense, "infer"):
-        views += [StraightThrough(), *(ThroughDefence(tau=tau) for tau in _TAUS), Undefended()]
+        views += [StraightThrough(), *(ThroughDefence(tau=tau) for tau in _TAUS)]
+        views += [Undefended(), AfterTransfer()]
     if randomised:
         views.append(Expectation())
     return (*views, *_named(defense))

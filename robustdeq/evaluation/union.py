@@ -17,6 +17,7 @@ from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
+from robustdeq.surrogates.after_transfer import AfterTransfer
 from robustdeq.surrogates.differences import Differences
 from robustdeq.surrogates.intermediate import Intermediate
 from robustdeq.surrogates.simultaneous import Simultaneous
@@ -38,9 +39,9 @@ def white_box(target: DefendedModel, randomised: bool = False) -> tuple[Stage, .
     """
     views = (ThroughSolverView(), Truncated(), Truncated(Unrolled(5)), Simultaneous())
     states = (StateAverage(4), *(Intermediate(state) for state in (1, 2, 4, 8)))
-    derived = [
-        v for v in derived_views(target.defense, randomised) if not isinstance(v, Undefended)
-    ]
+    transferred = (Undefended, AfterTransfer)
+    views_of_inference = derived_views(target.defense, randomised)
+    derived = [view for view in views_of_inference if not isinstance(view, transferred)]
     stages = (
         Stage(APGD(steps=50)),
         Stage(APGD(steps=30, objective=Margin())),

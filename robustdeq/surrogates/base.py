@@ -15,6 +15,7 @@ from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
 from robustdeq.registry import Plugin
 from robustdeq.surface import Reading, Surface
+from robustdeq.threats.base import ThreatModel
 
 Sources = tuple[DefendedModel, ...]
 
@@ -133,6 +134,12 @@ class Elsewhere(Surface):
 
     def differentiable_logits(self, x: Tensor) -> Tensor:
         return self._attacked.differentiable_logits(x)
+
+    def start(
+        self, x: Tensor, y: Tensor, rows: Tensor, threat: ThreatModel, noise: NoiseStream,
+        draw: int = 0,
+    ) -> Tensor:  # fmt: skip
+        return self._attacked.start(x, y, rows, threat, noise, draw)
 
     def confirm(self, x: Tensor, y: Tensor, rows: Tensor | None) -> Tensor:
         if self._confirming is None:

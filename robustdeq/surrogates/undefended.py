@@ -23,8 +23,13 @@ class Undefended(Surrogate):
         return f"{target.defense.chain} has no inference defence to remove"
 
     def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        defense = target.defense
-        while isinstance(defense, Wrapper) and defense.stage == "inference":
-            defense = defense.base
-        bare = replace(target, defense=defense)
-        return Elsewhere(Defended().bind(bare, noise), Defended().bind(target, noise))
+        bare = Defended().bind(without_inference(target), noise)
+        return Elsewhere(bare, Defended().bind(target, noise))
+
+
+def without_inference(target: DefendedModel) -> DefendedModel:
+    """The same weights without the chain's inference defences, which stand outermost."""
+    defense = target.defense
+    while isinstance(defense, Wrapper) and defense.stage == "inference":
+        defense = defense.base
+    return replace(target, defense=defense)

@@ -170,7 +170,8 @@ def test_the_derived_views_follow_from_the_hooks_that_a_chain_overrides():
     assert derived_views(Vanilla(), randomised=False) == ()
     names = [view.plugin_name() for view in derived_views(Jitter(Vanilla()), randomised=True)]
     assert names == [
-        "straight-through", "through-defence", "through-defence", "undefended", "expectation",
+        "straight-through", "through-defence", "through-defence", "undefended", "after-transfer",
+        "expectation",
     ]  # fmt: skip
 
 

@@ -37,7 +37,9 @@ class MDEQ(Defense):
     Measured under all columns of `digits-linf-v2`, three seeds: 97.5 % clean and 0.0 % robust, with
     adversarial training 96.1 and 60.5; `vanilla` has 97.1 and 2.1, and 96.1 and 50.8. The slow-down
     attack takes the mean from 13.6 evaluations to 27.0, and from 11.4 to 14.8. An image of its
-    adversarial training costs 2.2 times the seconds of `vanilla`'s (`results/reports/times.md`).
+    adversarial training costs 2.2 times the seconds of `vanilla`'s (`results/reports/times.md`),
+    four minutes for 24 epochs of digits: a cell is two residual blocks, their fusion and
+    their normalisations, and every crafting step evaluates it.
 
     Attributes:
         scales: channels of each, finest first; the resolution halves from one to the next.

@@ -1,6 +1,6 @@
 """What the records of a protocol say, image by image, about every defence in them."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from robustdeq.results.protocol import ResolvedProtocol, covers, may_rank
 from robustdeq.results.record import Record
+from robustdeq.results.row_names import row_names
 from robustdeq.results.store import ResultStore
 from robustdeq.results.verdicts import verdicts
 from robustdeq.spec import canonical
@@ -129,8 +130,8 @@ def gather(store: ResultStore, protocol: ResolvedProtocol) -> list[Evidence]:
     gathered = [members for members in groups if members]
     entrants = [members[0].records[0].entrant for members in gathered]
     return [
-        Evidence(entrant["chain"] + suffix, entrant["chain"], _complete(protocol, members), members)
-        for members, entrant, suffix in zip(gathered, entrants, _suffixes(entrants), strict=True)
+        Evidence(name, entrant["chain"], _complete(protocol, members), members)
+        for members, entrant, name in zip(gathered, entrants, row_names(entrants), strict=True)
     ]
 
 
@@ -216,44 +217,3 @@ def _sorted_out(
 def _worst(verdicts: Iterable[ndarray]) -> ndarray:
     """The per-image minimum; an image that only some columns judged keeps their verdicts."""
     return np.fmin.reduce(list(verdicts))
-
-
-def _suffixes(entrants: list[dict[str, Any]]) -> list[str]:
-    """For each entrant, what tells it from others of the same chain; empty where nothing must."""
-    settings = [set(_flat(entrant)) for entrant in entrants]
-    suffixes = []
-    for entrant, own in zip(entrants, settings, strict=True):
-        namesakes = [
-            other
-            for peer, other in zip(entrants, settings, strict=True)
-            if peer["chain"] == entrant["chain"]
-        ]
-        particular = _named(dict(own - set.intersection(*namesakes)))
-        suffixes.append(f" [{', '.join(particular)}]" if particular else "")
-    return suffixes
-
-
-def _named(settings: dict[str, Any]) -> list[str]:
-    """Each setting as "key=value", by the last word of its path where that says which it is.
-
-    A plug-in goes by the field that holds it, "solver=picard", and its version with its name.
-    """
-    told = {
-        path.removesuffix(".name"): value
-        for path, value in settings.items()
-        if not path.endswith(".version") or f"{path.removesuffix('version')}name" not in settings
-    }
-    words = {path: path.rpartition(".")[2] for path in told}
-    times = Counter(words.values())
-    return sorted(f"{w if times[w] == 1 else path}={told[path]}" for path, w in words.items())
-
-
-def _flat(entrant: dict[str, Any]) -> list[tuple[str, str]]:
-    """Every setting of an entrant with its path."""
-    return [*_leaves(entrant["recipe"], ""), *_leaves(entrant["defense"], "defense.")]
-
-
-def _leaves(value: Any, path: str) -> list[tuple[str, str]]:
-    if isinstance(value, dict):
-        return [leaf for key in value for leaf in _leaves(value[key], f"{path}{key}.")]
-    return [(path.rstrip("."), str(value))]

@@ -7,8 +7,8 @@ The union is read from the stored records of digits-linf-v2, of the first traini
 stand, on the same weights and the first images, AutoAttack `standard` and `plus` as its authors run
 it, on the exact view, and a brute-force attack that shares no code with the union: 4,000 gradients
 an image, through 200 Picard steps written out, in restarts of 200 with cross-entropy, the margin
-and targeted margins in turn. All are judged by the deployed predictor. An attack that has finished
-is kept below `runs/union` and not run again.
+and targeted margins in turn. All are judged by the deployed predictor. Fifty images at a time are
+attacked, kept below `runs/union`, and not attacked again.
 """
 
 from argparse import Namespace
@@ -79,43 +79,40 @@ def union(store: ResultStore, chain: str, images: int) -> np.ndarray:
 def automatic(case: Case, attack: AutoAttack) -> Tensor:
     """What AutoAttack leaves: images (n, *image)."""
     surface = Defended().bind(case.target, NoiseStream(0))
-    rows = torch.arange(len(case.x))
-    found = case.x.clone()
-    for some in tqdm(rows.split(CHUNK), desc=f"{case.chain} AutoAttack {attack.variant}"):
-        noise = NoiseStream(0).child(attack.variant)
-        found[some] = attack.perturb(surface, case.x[some], case.y[some], some, case.threat, noise)[
-            0
-        ]
-    return found
+    rows, noise = torch.arange(len(case.x)), NoiseStream(0).child(attack.variant)
+    return attack.perturb(surface, case.x, case.y, rows, case.threat, noise)[0]
 
 
 def brute_force(case: Case) -> Tensor:
     """What backpropagation through 200 steps, or a network without any, leaves of the images."""
-    model, found = case.target.classifier, case.x.clone()
-    eps, rows = float(case.threat.eps), torch.arange(len(case.x))
+    model = case.target.classifier
 
     def function(x: Tensor, restart: int, chance: torch.Generator) -> Tensor:
         logits = unrolled(model, x, STEPS)[-1] if isinstance(model, DEQClassifier) else model(x)
         return logits[None]
 
-    for some in tqdm(rows.split(CHUNK), desc=f"{case.chain} brute force"):
-        part = case.take(some)
-        found[some] = reference_attack(
-            function, lambda x, part=part: part.right(x).double(), part.x, part.y, eps, GRADIENTS,
-            ascent=ASCENT,
-        )  # fmt: skip
-    return found
+    return reference_attack(
+        function, lambda x: case.right(x).double(), case.x, case.y, float(case.threat.eps),
+        GRADIENTS, ascent=ASCENT,
+    )  # fmt: skip
 
 
-def survivors(case: Case, name: str, attack: Callable[[], Tensor]) -> np.ndarray:
-    """(n,) who survives an attack; kept on disk."""
-    path = KEPT / f"{case.chain.replace('/', '+')}-{name}-{len(case.x)}.json"
-    return np.array(kept(path, lambda: (case.right(attack()) & case.right(case.x)).tolist()))
+def survivors(case: Case, name: str, attack: Callable[[Case], Tensor]) -> np.ndarray:
+    """(n,) who survives an attack; each chunk of images is kept on disk once it is attacked."""
+
+    def survive(part: Case) -> list[bool]:
+        return (part.right(attack(part)) & part.right(part.x)).tolist()
+
+    folder, left = KEPT / case.chain.replace("/", "+"), []
+    for rows in tqdm(torch.arange(len(case.x)).split(CHUNK), desc=f"{case.chain} {name}"):
+        path = folder / f"{name}-{int(rows[0])}-{int(rows[-1])}.json"
+        left += kept(path, lambda rows=rows: survive(case.take(rows)))
+    return np.array(left)
 
 
 def line(case: Case, known: np.ndarray, name: str, attack: Callable[[Case], Tensor]) -> list[str]:
     """A line of the table; `known` says who survives the union."""
-    left = survivors(case, name, lambda: attack(case))
+    left = survivors(case, name, attack)
     known = known[: len(left)]
     missed = ", ".join(map(str, np.flatnonzero(known & ~left).tolist())) or "none"
     shares = per_cent(float(known.mean())), per_cent(float(left.mean()))

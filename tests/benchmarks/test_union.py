@@ -1,7 +1,6 @@
 """The union against plain AutoAttack and brute force: read from records, and resumed."""
 
 import pytest
-import torch
 
 pytest.importorskip("pyautoattack")
 
@@ -40,11 +39,23 @@ def test_brute_force_breaks_what_has_no_robustness(case, monkeypatch):
     assert int(case.right(union.brute_force(case)).sum()) <= 1
 
 
-def test_a_finished_attack_is_not_run_again(case, tmp_path, monkeypatch):
+def test_a_finished_chunk_is_not_attacked_again(case, tmp_path, monkeypatch):
     monkeypatch.setattr(union, "KEPT", tmp_path)
-    first = union.survivors(case, "nothing", lambda: case.x)
-    again = union.survivors(case, "nothing", lambda: torch.zeros(1) / 0)
-    assert (first == again).all()
+    monkeypatch.setattr(union, "CHUNK", 4)
+    seen = []
+
+    def nothing(part):
+        seen.append(len(part.x))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return part.x
+
+    with pytest.raises(KeyboardInterrupt):
+        union.survivors(case, "nothing", nothing)
+    first = union.survivors(case, "nothing", nothing)
+    assert seen == [4, 2, 2]
+    assert (first == case.right(case.x).numpy()).all()
     known = first.copy()
     known[:] = True
-    assert union.line(case, known, "nothing", lambda case: case.x)[-1] == "none"
+    assert union.line(case, known, "nothing", nothing)[-1] == "none"
+    assert len(seen) == 3

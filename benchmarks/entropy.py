@@ -57,9 +57,8 @@ class Plan:
 
     def figures(self) -> list[Figures]:
         """Those of every training seed; what is missing is measured."""
-        name = f"{{}}-{self.images}.json"
         return [
-            kept(self.folder / name.format(seed), lambda seed=seed: self.measure(seed))
+            kept(self.folder / f"{seed}-{self.images}.json", lambda seed=seed: self.measure(seed))
             for seed in range(self.seeds)
         ]
 

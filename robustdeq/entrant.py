@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
-from robustdeq.defenses.base import Defense, Wrapper
+from robustdeq.defenses.base import Defense, trained_part
 from robustdeq.errors import SpecError
 from robustdeq.spec import digest
 from robustdeq.threats.base import ThreatModel
@@ -70,10 +70,7 @@ class Entrant:
     @property
     def trained(self) -> "Entrant":
         """The entrant whose training gives the weights: this one without inference wrappers."""
-        defense = self.defense
-        while isinstance(defense, Wrapper) and defense.stage == "inference":
-            defense = defense.base
-        return replace(self, defense=defense)
+        return replace(self, defense=trained_part(self.defense))
 
     def against(self, threat: ThreatModel) -> "Entrant":
         """This entrant with the threat filled in where its recipe leaves it open."""

@@ -236,6 +236,13 @@ class Wrapper(Defense, ABC):
         return self.base.unrolled(target, x, noise, last, sign)
 
 
+def trained_part(defense: Defense) -> Defense:
+    """The chain without its inference wrappers, which stand outermost."""
+    while isinstance(defense, Wrapper) and defense.stage == "inference":
+        defense = defense.base
+    return defense
+
+
 def overrides(defense: Defense, hook: str) -> bool:
     """Whether any defence of the chain replaces a hook of the contract."""
     if isinstance(defense, Wrapper):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from robustdeq.defenses.base import DefendedModel, Wrapper
+from robustdeq.defenses.base import DefendedModel, trained_part
 from robustdeq.noise import NoiseStream
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import Elsewhere, Sources, Surrogate
@@ -28,8 +28,5 @@ class Undefended(Surrogate):
 
 
 def without_inference(target: DefendedModel) -> DefendedModel:
-    """The same weights without the chain's inference defences, which stand outermost."""
-    defense = target.defense
-    while isinstance(defense, Wrapper) and defense.stage == "inference":
-        defense = defense.base
-    return replace(target, defense=defense)
+    """The same weights without the chain's inference defences."""
+    return replace(target, defense=trained_part(target.defense))

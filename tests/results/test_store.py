@@ -6,10 +6,12 @@ import textwrap
 from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from robustdeq.errors import ContractViolation, StoreError, UnknownName
 from robustdeq.results.store import ResultStore
+from robustdeq.results.tables import conform
 
 from .examples import add, protocol, samples, survivors
 
@@ -139,6 +141,16 @@ def test_optional_tables_come_back_as_they_went_in(store):
     found = store.scan({"run": 1})[0]
     assert store.table(found, "images").to_pylist() == images.to_pylist()
     assert store.table(found, "audit").to_pylist() == audit.to_pylist()
+
+
+def test_a_table_keeps_its_types_and_takes_less_than_it_would_by_default(store):
+    record = add(store, "vanilla", survivors(3))
+    read = store.samples(store.scan()[0])
+    assert read.schema.equals(conform("samples", read).schema)
+    default = store.root / "default.parquet"
+    pq.write_table(read, default, compression="zstd")
+    path = store.records / f"{record.stem}.samples.parquet"
+    assert path.stat().st_size < 0.7 * default.stat().st_size
 
 
 def test_a_trial_is_finished_until_its_record_is_retracted(store):

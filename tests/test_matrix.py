@@ -71,3 +71,35 @@ def test_a_row_whose_training_fails_is_not_attacked(tmp_path, monkeypatch):
     outcomes = fill([row], 500, HERE, pytest.fail)
     failures = [failure for outcome in outcomes for failure in outcome.failures]
     assert failures == [("train explicit", "ValueError: no")]
+
+
+@pytest.mark.parametrize(
+    ("defense", "reason"),
+    [
+        ("state-ensemble/explicit", "an equilibrium network"),
+        ({"name": "early-state", "base": "vanilla", "state": 999}, "999"),
+        (
+            {"name": "federated", "clients": 5000, "budgets": (),
+             "base": "adversarial-training/vanilla"},
+            "5000 clients for",
+        ),
+    ],
+)  # fmt: skip
+def test_a_row_that_could_never_be_trained_is_told_before_anything_is(
+    defense, reason, tmp_path, monkeypatch
+):
+    trained = []
+
+    def train(store, one, *arguments):
+        trained.append(one)
+        raise ValueError("no")
+
+    monkeypatch.setattr("robustdeq.engines.training.ensure_trained", train)
+    bad, good = (Row(PROTOCOL, entrant(each), tmp_path, "cpu", progress=False)
+                 for each in (defense, "explicit"))  # fmt: skip
+    (refused,) = fill([bad], 500, HERE, pytest.fail)
+    assert reason in refused.failures[0][1]
+    assert not trained
+    outcomes = fill([bad, good], 500, HERE, pytest.fail)
+    assert outcomes[0] == refused
+    assert [one.chain for one in trained] == [source.chain for source in PROTOCOL.sources()]

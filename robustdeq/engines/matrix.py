@@ -15,7 +15,8 @@ def fill(
 ) -> list[Outcome]:
     """Compute whatever the rows lack; the columns of one row run side by side.
 
-    A row whose training fails, and a column, stops no other.
+    A row whose training fails, and a column, stops no other. A row that could never be trained is
+    told before anything is.
 
     Args:
         rows: of one protocol.
@@ -26,16 +27,16 @@ def fill(
         DataError, StoreError: no job could succeed.
         TrialsFailed: a worker process was killed.
     """
-    lacking = {row.entrant.id: row for row in rows if not row.finished(images)}
+    lacking, refused = _fit([row for row in rows if not row.finished(images)])
     if not lacking:
-        return []
+        return refused
     row = next(iter(lacking.values()))
     shared = row.protocol, row.results, row.device, row.progress
     # What every row attacks with is there before any attack begins.
     sources = trainings(row.protocol.sources(), *shared)
-    outcomes = run_jobs([training.run for training in sources], where, no_more)
-    if any(outcome.failures for outcome in outcomes):
-        return outcomes
+    made = run_jobs([training.run for training in sources], where, no_more)
+    if any(outcome.failures for outcome in made):
+        return refused + made
     left: Counter[str] = Counter()
 
     def job_done(outcome: Outcome) -> list[Job]:
@@ -52,4 +53,11 @@ def fill(
         return following
 
     own = trainings([row.entrant for row in lacking.values()], *shared)
-    return outcomes + run_jobs([training.run for training in own], where, job_done)
+    return refused + made + run_jobs([training.run for training in own], where, job_done)
+
+
+def _fit(rows: Sequence[Row]) -> tuple[dict[str, Row], list[Outcome]]:
+    """The rows that can be filled, by the id of their entrant, and the refusals of the others."""
+    outcomes = [row.check() for row in rows]
+    fit = {row.entrant.id: row for row, each in zip(rows, outcomes, strict=True) if each.finished}
+    return fit, [outcome for outcome in outcomes if outcome.failures]

@@ -21,6 +21,7 @@ from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.store import ResultStore
 from robustdeq.training.central import build
+from robustdeq.training.loops.base import check
 from robustdeq.training.trained import find_trained, load_model
 
 
@@ -67,6 +68,19 @@ class Row:
             for c in (*self.protocol.columns, *derived)
         ]
         return [t for t in trials if self.again or not store.finished(t.id, trained.checkpoint)]
+
+    def check(self) -> Outcome:
+        """Whether it could be filled at all, told in a sentence if not.
+
+        Raises:
+            DataError: the data cannot be read, and no row could be filled.
+        """
+        data = loaded(self.protocol)
+        try:
+            check(self.entrant, data)
+        except Exception as error:
+            return Outcome((), (failed(self.entrant.chain, error),))
+        return Outcome((self.entrant,))
 
     def attacks(self, images: int) -> "list[Attacking]":
         """A job for each missing trial."""

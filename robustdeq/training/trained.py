@@ -19,7 +19,7 @@ from robustdeq.results.store import ResultStore
 from robustdeq.spec import encode
 from robustdeq.training.central import build
 from robustdeq.training.checkpoint import load_checkpoint, save_checkpoint
-from robustdeq.training.loops.base import train
+from robustdeq.training.loops.base import check, train
 
 _PROBED = 32  # held-out images whose answers are drawn twice
 
@@ -74,7 +74,7 @@ def ensure_trained(
         _network(store, entrant, task, device, found.checkpoint)
         return found
     if entrant.trained != entrant:
-        build(entrant, task)  # refuse what cannot stand on its base before that is trained
+        check(entrant, data)
         checkpoint = ensure_trained(store, entrant.trained, data, device, bar_line).checkpoint
         model, log = _network(store, entrant, task, device, checkpoint), []
         return _enter(store, entrant, model, checkpoint, data, log)

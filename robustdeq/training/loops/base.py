@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 import torch
 
 from robustdeq.data.base import DataSet
+from robustdeq.defenses.base import Task
 from robustdeq.entrant import Entrant
 from robustdeq.models.base import Classifier
 from robustdeq.registry import Plugin, find
+from robustdeq.training.central import build
 
 
 class Loop(Plugin, ABC):
@@ -21,6 +23,14 @@ class Loop(Plugin, ABC):
     """
 
     kind: ClassVar[str] = "loops"
+
+    def check(self, entrant: Entrant, data: DataSet) -> None:
+        """Refuse what this loop could not train, in the time that it takes to build a network.
+
+        Raises:
+            SpecError: the network, or the way of training it, does not fit these images.
+        """
+        build(entrant, Task(data.shape, data.classes))
 
     @abstractmethod
     def train(
@@ -47,6 +57,16 @@ class Loop(Plugin, ABC):
         """
 
 
+def check(entrant: Entrant, data: DataSet) -> None:
+    """Refuse what could not be trained, or could not stand on what is, before anything is trained.
+
+    Raises:
+        SpecError: as `Loop.check`, and as building the whole chain does.
+    """
+    build(entrant, Task(data.shape, data.classes))
+    _loop(entrant).check(entrant.trained, data)
+
+
 def train(
     entrant: Entrant,
     data: DataSet,
@@ -55,5 +75,8 @@ def train(
     bar_line: int | None = 0,
 ) -> tuple[Classifier, list[dict[str, Any]]]:
     """Train with the loop that the entrant's defence names; arguments and errors are the loop's."""
-    loop = find(Loop.kind, entrant.defense.loop)()
-    return loop.train(entrant, data, device, resume, bar_line)
+    return _loop(entrant).train(entrant, data, device, resume, bar_line)
+
+
+def _loop(entrant: Entrant) -> Loop:
+    return find(Loop.kind, entrant.defense.loop)()

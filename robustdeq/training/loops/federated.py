@@ -44,6 +44,9 @@ Engine = Callable[
 class Federated(Loop):
     """Rounds: every client trains the server's network on its own images, the server fuses them."""
 
+    def check(self, entrant: Entrant, data: DataSet) -> None:
+        _parts(entrant, data, torch.device("cpu"))
+
     def train(
         self,
         entrant: Entrant,
@@ -114,6 +117,21 @@ def train(
     return run.model.eval().requires_grad_(False), state.log
 
 
+def _parts(
+    entrant: Entrant, data: DataSet, device: torch.device
+) -> tuple[list[Client], Classifier]:
+    """The clients, and a fresh network that can be solved at the budget of each.
+
+    Raises:
+        SpecError: a client has no image, or a budget does not fit the network.
+    """
+    clients = make_clients(entrant, data.train.to(device), data.classes)
+    model = build(entrant, Task(data.shape, data.classes)).to(device)
+    for client in clients:
+        cut(model, client.budget)
+    return clients, model
+
+
 class _Run:
     """One training; its state's `epoch` is the number of rounds done."""
 
@@ -128,11 +146,8 @@ class _Run:
         assert isinstance(entrant.defense, FederatedDefense)
         self._entrant, self._defense, self._threat = entrant, entrant.defense, threat
         self._task, self._engine = Task(data.shape, data.classes), engine
-        self._clients = make_clients(entrant, data.train.to(device), data.classes)
+        self._clients, self.model = _parts(entrant, data, device)
         self._held_out = data.held_out.to(device)
-        self.model = build(entrant, self._task).to(device)
-        for client in self._clients:
-            cut(self.model, client.budget)  # refuse a budget before anything is spent
         # The server takes no gradient step; a client's optimiser lives for one round.
         self.state = TrainingState(self.model, torch.optim.AdamW(self.model.parameters()))
         recipe, images = entrant.recipe, [len(client.rows) for client in self._clients]

@@ -7,17 +7,15 @@ costs nothing. The command line is `robustdeq --help`.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from robustdeq.version import SEMANTICS as SEMANTICS
+from robustdeq.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from robustdeq.notebook import attack as attack
     from robustdeq.notebook import compare as compare
     from robustdeq.notebook import evaluate as evaluate
     from robustdeq.notebook import leaderboard as leaderboard
     from robustdeq.notebook import load_model as load_model
-
-__version__ = "0.1.0"
-
-# The meaning of a stored number. A bump names in the changelog which records it touches.
-SEMANTICS = 1
 
 _NOTEBOOK = ("attack", "compare", "evaluate", "leaderboard", "load_model")
 

@@ -15,6 +15,7 @@ ROOT = Path(robustdeq.__file__).parent
 # package -> what lies directly below it; it may import that and everything below that
 BELOW = {
     "errors": (),
+    "version": (),
     "noise": (),
     "registry": ("errors",),
     "spec": ("registry",),
@@ -32,14 +33,14 @@ BELOW = {
     "surrogates": ("defenses",),
     "results": ("spec",),
     "training": ("entrant", "data", "results"),
-    "evaluation": ("surrogates", "entrant", "data", "results"),
+    "evaluation": ("surrogates", "entrant", "data", "results", "version"),
     "audits": ("evaluation",),
     "engines": ("audits", "training"),
     "testing": ("evaluation", "training"),
     "notebook": ("evaluation", "training"),
     "cli": ("engines", "testing"),
 }
-# A plug-in's file is found by its name, and an entry script may start anything.
+# Doors for those outside: they may open anything, and nothing inside goes through them.
 ENTRIES = {"robustdeq", "robustdeq.__main__"}
 
 
@@ -86,7 +87,7 @@ def test_a_package_imports_only_what_lies_below_it(package):
         for name, path in MODULES.items()
         if name not in ENTRIES and layer(name) == package
         for used in imports(path)
-        if used not in ENTRIES and layer(used) not in allowed(package)
+        if used in ENTRIES or layer(used) not in allowed(package)
     ]
     assert upward == []
 

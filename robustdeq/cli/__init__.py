@@ -6,9 +6,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from robustdeq import __version__
 from robustdeq.cli import audit, board, check, listing, report, run, train
 from robustdeq.errors import RobustDEQError
+from robustdeq.version import __version__
 
 _COMMANDS = (run, train, board, report, audit, check, listing)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-import robustdeq
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, ContractViolation
@@ -17,6 +16,7 @@ from robustdeq.evaluation.adaptive import derived_views
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.record import SCHEMA, Record
 from robustdeq.spec import encode
+from robustdeq.version import SEMANTICS, __version__
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
     entrant, control = trial.entrant, trial.entrant.defense.control
     return {
         "schema": SCHEMA,
-        "semantics": robustdeq.SEMANTICS,
+        "semantics": SEMANTICS,
         "trial": trial.id,
         "checkpoint": bench.checkpoint,
         "run": bench.run,
@@ -136,7 +136,7 @@ def refused(
 def provenance(bench: Bench, started: float) -> dict[str, Any]:
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "robustdeq": robustdeq.__version__,
+        "robustdeq": __version__,
         "torch": metadata.version("torch"),
         "device": bench.device.type,
         "threads": torch.get_num_threads(),

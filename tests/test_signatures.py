@@ -205,6 +205,26 @@ class TestEarlyState:
             assert robust["1"] < robust["2"] < robust["3"] < robust["8"]
 
 
+class TestStateEnsemble:
+    """Yang, Pang and Liu 2022: the average of the states withstands more than the last one."""
+
+    CHAIN = "state-ensemble/adversarial-training/vanilla"
+
+    def left(self, view):
+        """What the same attack leaves through one view, by training seed."""
+        return {r.entrant["seed"]: r.robust for r in column(self.CHAIN, f"adaptive: {view}")}
+
+    def test_an_attack_that_does_not_go_through_the_average_leaves_more(self):
+        around, through = self.left("undefended"), self.left("straight-through")
+        assert len(around) == 3
+        assert all(around[seed] > through[seed] + 0.03 for seed in around)
+
+    def test_it_withstands_more_than_the_last_state(self):
+        text = (STORE.boards / "digits-linf-v2.json").read_text(encoding="utf-8")
+        (pair,) = [p for p in json.loads(text)["controlled"] if p["a"] == self.CHAIN]
+        assert pair["interval"][0] > 0
+
+
 class TestEntropyReduction:
     """Yang, Li, Pang and Liu 2023, section 3.2: the input moves until the prediction is sure."""
 

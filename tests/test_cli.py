@@ -10,7 +10,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from commands import prepare, robustdeq, run, stamps
+from commands import TINY, prepare, robustdeq, run, stamps
 
 from robustdeq.cli import board
 from robustdeq.cli.listing import KINDS
@@ -18,6 +18,7 @@ from robustdeq.evaluation.protocol import load_protocol, shipped
 from robustdeq.evaluation.roster import default_entries
 from robustdeq.registry import CONTRACTS, names
 from robustdeq.results.flags import FLAGS
+from robustdeq.results.store import ResultStore
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -90,6 +91,15 @@ def test_train_makes_the_weights_that_run_then_uses(tmp_path):
     assert run(tmp_path).code == 0
     assert stamps(tmp_path / "runs/checkpoints") == weights
     assert len(list((tmp_path / "runs/records").glob("*.json"))) == 4
+
+
+def test_a_run_of_one_training_seed_leaves_the_others_for_elsewhere(tmp_path):
+    prepare(tmp_path, TINY.replace("[[columns]]", "training_seeds = [0, 1]\n[[columns]]", 1))
+    assert run(tmp_path, "--seed", 2).refuses("seed 2 is no training seed of tiny; it has 0, 1")
+    assert not (tmp_path / "runs/records").exists()
+    assert run(tmp_path, "--seed", 1).code == 0
+    found = ResultStore(tmp_path / "runs").scan()
+    assert [record.entrant["seed"] for record in found] == 4 * [1]
 
 
 def test_an_entrant_named_twice_enters_once_for_each_training_seed():

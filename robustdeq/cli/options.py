@@ -22,6 +22,14 @@ def add_results(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
+def add_seeds(parser: argparse.ArgumentParser) -> None:
+    """--seed: some of the protocol's training seeds."""
+    parser.add_argument(
+        "--seed", action="append", type=int, default=[], metavar="S",
+        help="only this training seed of the protocol; may be repeated (default: all)",
+    )  # fmt: skip
+
+
 def add_compute(parser: argparse.ArgumentParser) -> None:
     """--device, --workers, --threads, --quiet, --plugin: where things run, and what else may."""
     parser.add_argument(

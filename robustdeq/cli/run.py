@@ -8,6 +8,7 @@ from robustdeq.cli.options import (
     DEFAULT_PROTOCOL,
     add_compute,
     add_results,
+    add_seeds,
     chosen_entries,
     own_defenses,
     refuse_failures,
@@ -34,6 +35,7 @@ examples:
   robustdeq run --plugin my_defense.py            a defence of your own, beside what is there
   robustdeq run my-protocol.toml --device cuda    a protocol of your own
   robustdeq run --again --entrant vanilla         one more run of each trial, with its own record
+  robustdeq run digits-linf-v2 --seed 0           one training seed; the others may run elsewhere
 
 Records go to DIR/records, weights to DIR/checkpoints, training logs and cards to DIR/entrants,
 boards to DIR/boards. See `robustdeq list protocols` and `robustdeq list defenses` for names.
@@ -57,6 +59,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "may be repeated (default: the protocol's own, else the quickstart's)",
     )  # fmt: skip
     parser.add_argument("--again", action="store_true", help="run every trial once more")
+    add_seeds(parser)
     add_results(parser)
     add_compute(parser)
     parser.set_defaults(command=_run)
@@ -85,7 +88,7 @@ def _run(options: Namespace) -> int:
     rows = [
         Row(protocol, entrant, *settings, entry.images)
         for entry in entries
-        for entrant in protocol.lineup([entry.entrant])
+        for entrant in protocol.lineup([entry.entrant], options.seed)
     ]
 
     def row_done(entrant: "Entrant") -> None:

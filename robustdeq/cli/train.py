@@ -7,6 +7,7 @@ from robustdeq.cli.options import (
     DEFAULT_PROTOCOL,
     add_compute,
     add_results,
+    add_seeds,
     chosen_entries,
     own_defenses,
     refuse_failures,
@@ -26,6 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "--protocol", default=DEFAULT_PROTOCOL, metavar="PROTOCOL",
         help=f"whose data, threat and training seeds (default: {DEFAULT_PROTOCOL})",
     )  # fmt: skip
+    add_seeds(parser)
     add_results(parser)
     add_compute(parser)
     parser.set_defaults(command=_train)
@@ -40,7 +42,7 @@ def _train(options: Namespace) -> int:
     own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
     entries = chosen_entries(options.entrant, own, options.protocol)
-    entrants = protocol.lineup(entry.entrant for entry in entries)
+    entrants = protocol.lineup((entry.entrant for entry in entries), options.seed)
     where = place(options.device, options.workers, options.threads, options.plugin)
     protocol.load_data()
     store = ResultStore(options.results)

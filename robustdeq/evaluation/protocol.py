@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -134,12 +134,23 @@ class Protocol:
                 )
         return data
 
-    def lineup(self, entrants: Iterable[Entrant]) -> list[Entrant]:
-        """Every entrant under every training seed and against this threat, each of them once."""
+    def lineup(self, entrants: Iterable[Entrant], seeds: Sequence[int] = ()) -> list[Entrant]:
+        """Every entrant under every training seed and against this threat, each of them once.
+
+        Args:
+            seeds: only these training seeds; none means all.
+
+        Raises:
+            SpecError: a seed is none of the protocol's.
+        """
+        for seed in seeds:
+            if seed not in self.training_seeds:
+                known = ", ".join(map(str, self.training_seeds))
+                raise SpecError(f"seed {seed} is no training seed of {self.name}; it has {known}")
         seeded = (
             replace(entrant.against(self.threat), seed=seed)
             for entrant in entrants
-            for seed in self.training_seeds
+            for seed in seeds or self.training_seeds
         )
         return list({entrant.id: entrant for entrant in seeded}.values())
 

@@ -59,6 +59,7 @@ def _audit(options: Namespace) -> int:
     from robustdeq.engines.local import place
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.row import Row
+    from robustdeq.engines.training import loaded
     from robustdeq.errors import SpecError
     from robustdeq.evaluation.protocol import Column, load_protocol
     from robustdeq.evaluation.trial import Trial
@@ -70,7 +71,7 @@ def _audit(options: Namespace) -> int:
     attacks = (options.attack_seed, options.attack_seed + 1)
     column = Column("audit", (), attacks, options.images, goal="audit")
     protocol = replace(load_protocol(options.protocol), columns=(column,), adaptive=None)
-    images = len(protocol.load_data().test)
+    images = len(loaded(protocol).test)
     where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)
     entries = chosen_entries([options.entrant] if options.entrant else [], own, options.protocol)

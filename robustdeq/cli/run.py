@@ -71,6 +71,7 @@ def _run(options: Namespace) -> int:
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.outcome import say
     from robustdeq.engines.row import Row
+    from robustdeq.engines.training import loaded
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.results import leaderboard, render, write_boards
 
@@ -78,7 +79,7 @@ def _run(options: Namespace) -> int:
     protocol = load_protocol(options.protocol)
     entries = chosen_entries(options.entrant, own, options.protocol)
     where = place(options.device, options.workers, options.threads, options.plugin)
-    images = len(protocol.load_data().test)
+    images = len(loaded(protocol).test)
     for entry in entries:
         entry.require_images(images)
     store = ResultStore(options.results)

@@ -36,7 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _train(options: Namespace) -> int:
     from robustdeq.engines.local import Job, place, run_jobs
     from robustdeq.engines.outcome import Outcome
-    from robustdeq.engines.training import trainings
+    from robustdeq.engines.training import loaded, trainings
     from robustdeq.evaluation.protocol import load_protocol
 
     own = own_defenses(options.plugin)
@@ -44,7 +44,7 @@ def _train(options: Namespace) -> int:
     entries = chosen_entries(options.entrant, own, options.protocol)
     entrants = protocol.lineup((entry.entrant for entry in entries), options.seed)
     where = place(options.device, options.workers, options.threads, options.plugin)
-    protocol.load_data()
+    loaded(protocol)
     store = ResultStore(options.results)
     jobs = trainings(entrants, protocol, options.results, where.device, not options.quiet)
 

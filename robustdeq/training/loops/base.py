@@ -24,13 +24,13 @@ class Loop(Plugin, ABC):
 
     kind: ClassVar[str] = "loops"
 
-    def check(self, entrant: Entrant, data: DataSet) -> None:
-        """Refuse what this loop could not train, in the time that it takes to build a network.
+    def check(self, entrant: Entrant, data: DataSet, network: Classifier) -> None:
+        """Refuse what of this way of training does not fit the images or a fresh network.
 
         Raises:
-            SpecError: the network, or the way of training it, does not fit these images.
+            SpecError: it does not; by default everything does.
         """
-        build(entrant, Task(data.shape, data.classes))
+        return None
 
     @abstractmethod
     def train(
@@ -63,8 +63,8 @@ def check(entrant: Entrant, data: DataSet) -> None:
     Raises:
         SpecError: as `Loop.check`, and as building the whole chain does.
     """
-    build(entrant, Task(data.shape, data.classes))
-    _loop(entrant).check(entrant.trained, data)
+    network = build(entrant, Task(data.shape, data.classes))
+    _loop(entrant).check(entrant.trained, data, network)
 
 
 def train(

@@ -44,8 +44,8 @@ Engine = Callable[
 class Federated(Loop):
     """Rounds: every client trains the server's network on its own images, the server fuses them."""
 
-    def check(self, entrant: Entrant, data: DataSet) -> None:
-        _parts(entrant, data, torch.device("cpu"))
+    def check(self, entrant: Entrant, data: DataSet, network: Classifier) -> None:
+        _clients(entrant, data, network, torch.device("cpu"))
 
     def train(
         self,
@@ -117,19 +117,18 @@ def train(
     return run.model.eval().requires_grad_(False), state.log
 
 
-def _parts(
-    entrant: Entrant, data: DataSet, device: torch.device
-) -> tuple[list[Client], Classifier]:
-    """The clients, and a fresh network that can be solved at the budget of each.
+def _clients(
+    entrant: Entrant, data: DataSet, network: Classifier, device: torch.device
+) -> list[Client]:
+    """The clients of a network that can be solved at the budget of each.
 
     Raises:
         SpecError: a client has no image, or a budget does not fit the network.
     """
     clients = make_clients(entrant, data.train.to(device), data.classes)
-    model = build(entrant, Task(data.shape, data.classes)).to(device)
     for client in clients:
-        cut(model, client.budget)
-    return clients, model
+        cut(network, client.budget)
+    return clients
 
 
 class _Run:
@@ -146,7 +145,8 @@ class _Run:
         assert isinstance(entrant.defense, FederatedDefense)
         self._entrant, self._defense, self._threat = entrant, entrant.defense, threat
         self._task, self._engine = Task(data.shape, data.classes), engine
-        self._clients, self.model = _parts(entrant, data, device)
+        self.model = build(entrant, self._task).to(device)
+        self._clients = _clients(entrant, data, self.model, device)
         self._held_out = data.held_out.to(device)
         # The server takes no gradient step; a client's optimiser lives for one round.
         self.state = TrainingState(self.model, torch.optim.AdamW(self.model.parameters()))

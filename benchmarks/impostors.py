@@ -8,8 +8,8 @@ that changes the function against a reference attack that has read its source an
 five times the union's gradients. At most 3 points above that, and the named flag raised: unmasked.
 Random impostors count the share of fresh draws that are right, and the one-sided 95 % lower bound
 of their excess. The forms of a trick are one function and share the reference's inputs. Finished
-rows and references are kept below `runs/impostors`, under the digest of the union, and not computed
-again.
+rows and references are kept below `results/measured/impostors`, under the digests of the weights
+and of the union, and not computed again; another folder, `--cache DIR`, measures them anew.
 """
 
 import math
@@ -25,7 +25,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.impostor_flags import Seen, raised_flags
-from benchmarks.kept import RUNS, kept
+from benchmarks.kept import MEASURED, fingerprint, kept
 from benchmarks.pages import page_parser, parsed, publish
 from benchmarks.reference_attacks import Opened, opened, reference_attack
 from benchmarks.strength import RADIUS
@@ -202,14 +202,14 @@ def main() -> None:
     parser.add_argument("--results", default="results", help="the store of the trained network")
     parser.add_argument("--only", nargs="+", default=[], help="only tricks of these names")
     parser.add_argument("--audits", nargs="*", default=AUDITS, help="those to be run on each row")
-    parser.add_argument("--cache", type=Path, default=RUNS / "impostors")
+    parser.add_argument("--cache", type=Path, default=MEASURED / "impostors")
     options = parsed(parser)
     twin, test = load_model("vanilla", options.results), Digits().load().test.take(options.images)
     data = Slice(test.images, test.labels, torch.arange(len(test)), Linf(RADIUS))
     chosen = [each for each in ZOO if not options.only or each.name in options.only]
     pairs = [(each, form) for each in (TWIN, *chosen) for form in each.forms]
     audits = [find("audits", name)() for name in options.audits]
-    bench = Bench(twin, data, audits, options.cache)
+    bench = Bench(twin, data, audits, options.cache / fingerprint(twin.classifier))
     rows = [bench.cached(*pair) for pair in tqdm(pairs)]
     lines = [line(found, *pair, rows[0]) for found, pair in zip(rows, pairs, strict=True)]
     clean = share_right(twin, data.x, data, 1, "clean").mean().item()

@@ -40,7 +40,6 @@ def test_brute_force_breaks_what_has_no_robustness(case, monkeypatch):
 
 
 def test_a_finished_chunk_is_not_attacked_again(case, tmp_path, monkeypatch):
-    monkeypatch.setattr(union, "KEPT", tmp_path)
     monkeypatch.setattr(union, "CHUNK", 4)
     seen = []
 
@@ -51,11 +50,11 @@ def test_a_finished_chunk_is_not_attacked_again(case, tmp_path, monkeypatch):
         return part.x
 
     with pytest.raises(KeyboardInterrupt):
-        union.survivors(case, "nothing", nothing)
-    first = union.survivors(case, "nothing", nothing)
+        union.survivors(case, "nothing", nothing, tmp_path)
+    first = union.survivors(case, "nothing", nothing, tmp_path)
     assert seen == [4, 2, 2]
     assert (first == case.right(case.x).numpy()).all()
     known = first.copy()
     known[:] = True
-    assert union.line(case, known, "nothing", nothing)[-1] == "none"
+    assert union.line(known, case, "nothing", nothing, tmp_path)[-2] == "none"
     assert len(seen) == 3

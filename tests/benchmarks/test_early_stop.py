@@ -22,10 +22,11 @@ def test_the_page_says_who_loses_less(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_more_steps_answer_as_the_deployed_network_does_in_the_end(tmp_path, monkeypatch):
+def test_more_steps_come_closer_to_an_equilibrium(tmp_path, monkeypatch):
     plan = Plan(seeds=1, epochs=1, folder=tmp_path)
-    (figures,) = plan.figures(early_stop.FREE)
+    penalised = early_stop.NETWORKS["penalty at every step"]
+    (figures,) = plan.figures(penalised)
     assert len(figures["right"]) == len(figures["residual"]) == len(BUDGETS)
-    assert figures["residual"][0] > 2 * figures["residual"][-1]
+    assert figures["residual"][0] > 10 * figures["residual"][-1]
     monkeypatch.setattr(early_stop, "measure", None)
-    assert plan.figures(early_stop.FREE) == [figures]
+    assert plan.figures(penalised) == [figures]

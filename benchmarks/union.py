@@ -95,8 +95,8 @@ def brute_force(case: Case) -> Tensor:
         logits = unrolled(model, x, STEPS)[-1] if isinstance(model, DEQClassifier) else model(x)
         return logits[None]
 
-    # What is left of a gradient after 200 contractions is too small for normal floats, and a CPU
-    # takes six times as long over the others; rounded to 0, they change no bit of the sum.
+    # What is left of a gradient after 200 contractions is too small for normal floats, and a CPU is
+    # slow at the others; rounded to 0, they change no bit of the sum.
     torch.set_flush_denormal(True)
     try:
         return reference_attack(
@@ -121,7 +121,7 @@ def survivors(case: Case, name: str, attack: Attacker, cache: Path) -> np.ndarra
     return np.array(left)
 
 
-def line(known: np.ndarray, case: Case, name: str, attack: Attacker, cache: Path) -> list[str]:
+def line(case: Case, known: np.ndarray, name: str, attack: Attacker, cache: Path) -> list[str]:
     """A line of the table; `known` says who survives the union."""
     left = survivors(case, name, attack, cache)
     known = known[: len(left)]
@@ -142,10 +142,10 @@ def lines(options: Namespace) -> list[list[str]]:
         for attack in (AutoAttack(), AutoAttack("plus")):
             name = f"AutoAttack {attack.variant}"
             run = partial(automatic, attack=attack)
-            found.append(line(known, case, name, run, options.cache))
+            found.append(line(case, known, name, run, options.cache))
         if options.brute:
             fewer = whole.take(torch.arange(options.brute))
-            found.append(line(known, fewer, "brute force", brute_force, options.cache))
+            found.append(line(fewer, known, "brute force", brute_force, options.cache))
     return found
 
 

@@ -93,8 +93,8 @@ def strongest(
     """The most damaging candidate of each image (n, *image) over the stages, and who still stands.
 
     An image that the judge already gets wrong does not stand and is not attacked; a stage without a
-    gradient to follow is left out. Batches are large because the last rows to stand are few: a
-    solve of three rows takes a fifth of the time of one of 128.
+    gradient to follow is left out. Batches are large because the last rows to stand are few, and
+    every step of a solve costs something however few they are.
     """
     rows = y.new_tensor(range(len(y)))
     stages = runnable(stages, target, x, y, rows)

@@ -56,5 +56,5 @@ def test_a_finished_chunk_is_not_attacked_again(case, tmp_path, monkeypatch):
     assert (first == case.right(case.x).numpy()).all()
     known = first.copy()
     known[:] = True
-    assert union.line(known, case, "nothing", nothing, tmp_path)[-2] == "none"
+    assert union.line(case, known, "nothing", nothing, tmp_path)[-2] == "none"
     assert len(seen) == 3

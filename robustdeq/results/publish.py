@@ -1,10 +1,12 @@
 """Board files: regenerated from the records, never edited."""
 
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
 
 from robustdeq.errors import UnknownName
-from robustdeq.results.board import read_board
+from robustdeq.results.board import Board, read_board
 from robustdeq.results.render import FORMATS
 from robustdeq.results.store import ResultStore
 
@@ -16,9 +18,7 @@ def render(store: ResultStore, protocol: str, form: str) -> str:
         UnknownName: the store has no such protocol, or there is no such format.
         StoreError: a record or table is damaged.
     """
-    if form not in FORMATS:
-        raise UnknownName("board format", form, FORMATS)
-    return FORMATS[form](read_board(store, protocol))
+    return _known(form)(read_board(store, protocol))
 
 
 def write_boards(store: ResultStore, protocol: str) -> list[Path]:
@@ -35,14 +35,20 @@ def check_boards(root: Path | str) -> list[str]:
         StoreError: a record or table is damaged.
     """
     store = ResultStore(root)
-    differences = []
+    differences, board_of = [], cache(partial(read_board, store))
     for path in sorted(store.boards.glob("*.*")):
         # Bytes, so that line endings count; a damaged file differs, whatever is in it.
         stored = path.read_bytes().decode(errors="backslashreplace")
-        computed = render(store, path.stem, path.suffix.lstrip("."))
+        computed = _known(path.suffix.lstrip("."))(board_of(path.stem))
         if stored != computed:
             differences.append(f"{path} differs from its records {_first(stored, computed)}")
     return differences
+
+
+def _known(form: str) -> Callable[[Board], str]:
+    if form not in FORMATS:
+        raise UnknownName("board format", form, FORMATS)
+    return FORMATS[form]
 
 
 def _first(stored: str, computed: str) -> str:

@@ -4,6 +4,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from functools import cached_property
 
 import torch
 
@@ -44,7 +45,7 @@ class DefenseContract:
 
     defense: Defense
 
-    @property
+    @cached_property
     def subject(self) -> Subject:
         """The defence on the small task."""
         return Subject(self.defense)

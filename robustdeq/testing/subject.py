@@ -4,8 +4,10 @@ import inspect
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -55,7 +57,12 @@ class Subject:
         return build(Entrant(self.defense), TASK).eval().requires_grad_(False)
 
     def target(self) -> DefendedModel:
-        """An untrained network, calibrated."""
+        """An untrained network, calibrated; no two share anything that a call could change."""
+        made = self._calibrated
+        return DefendedModel(self.defense, deepcopy(made.classifier), deepcopy(made.calibration))
+
+    @cached_property
+    def _calibrated(self) -> DefendedModel:
         network = self.network()
         bare = DefendedModel(self.defense, network, {})
         found = self.defense.calibrate(bare, self.batch(_HELD_OUT), self.noise())

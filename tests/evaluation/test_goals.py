@@ -51,12 +51,15 @@ class Jitter(Wrapper):
         return x + 0.05 * noise.normal(tuple(x.shape[1:]))
 
 
-@pytest.fixture(scope="module")
-def target():
-    defense = Vanilla(channels=8)
+def trained(defense):
     recipe = Recipe(LINF, epochs=4, batch_size=16, validate_every=4)
     model, _ = train(Entrant(defense, recipe), DATA, CPU, bar_line=None)
     return DefendedModel(defense, model, {})
+
+
+@pytest.fixture(scope="module")
+def target():
+    return trained(Vanilla(channels=8))
 
 
 @pytest.fixture(scope="module")
@@ -185,13 +188,30 @@ def test_a_board_derives_the_same_columns_from_specs_alone():
     assert derived_columns(None, Jitter(Vanilla()), randomised=True) == ()
 
 
-def test_the_union_leaves_fewer_images_than_its_first_stage(target):
-    x, y = DATA.test.images, DATA.test.labels
+def searches(target):
+    """Black boxes, in a hurry."""
+    return [
+        replace(stage, attack=replace(stage.attack, queries=100))
+        if hasattr(stage.attack, "queries")
+        else stage
+        for stage in black_box()
+    ]
 
-    judge = Judge(target, 8)
-    first = strongest(white_box(target)[:1], target, judge, x, y, LINF)
-    union = strongest(white_box(target) + black_box(), target, judge, x, y, LINF)
-    assert (union.standing <= first.standing).all()
+
+@pytest.mark.parametrize(
+    ("defense", "others"),
+    [
+        (Vanilla(channels=8), lambda target: white_box(target)[1:]),
+        (Explicit(channels=8, blocks=1), searches),
+    ],
+    ids=["other views", "searches"],
+)
+def test_the_union_leaves_fewer_images_than_its_first_stage(defense, others):
+    target, x, y = trained(defense), DATA.test.images, DATA.test.labels
+    judge, first = Judge(target, 8), white_box(target)[:1]
+    alone = strongest(first, target, judge, x, y, LINF)
+    union = strongest((*first, *others(target)), target, judge, x, y, LINF)
+    assert (union.standing <= alone.standing).all()
     assert LINF.contains(x, union.x).all()
 
 

@@ -257,6 +257,17 @@ def test_a_solver_that_stops_short_is_differentiated_through_its_steps():
     assert torch.equal(reading.logits, target.predict(X, ROWS, NOISE).logits)
 
 
+@pytest.mark.parametrize(
+    ("target", "same_as"),
+    [(defended(), ThroughSolverView()), (explicit(), Defended())],
+    ids=["an equilibrium network", "a network without one"],
+)
+def test_the_defended_path_can_be_differentiated_through_the_solver(target, same_as):
+    reading, other = (read(view, target) for view in (Defended("through-solver"), same_as))
+    assert torch.equal(reading.gradient, other.gradient)
+    assert torch.equal(reading.logits, other.logits)
+
+
 def test_every_attack_stays_in_the_ball_on_every_view():
     target, threat = defended(Sharpen(Vanilla())), Linf(Fraction(1, 8))
     views = (

@@ -34,12 +34,14 @@ class Defended(Surrogate):
     through its `relaxed` form.
 
     Attributes:
-        mode: "exact" solves state and adjoint to the deployed tolerance at every step; "fast" lets
-            them advance one step with the perturbation (see `FastSurface`). Either way only the
-            deployed predictor's answer counts. Networks without an equilibrium have one mode.
+        mode: "exact" solves state and adjoint to the deployed tolerance at every step;
+            "through-solver" goes back through the deployed solver's own steps, whether or not a row
+            converges; "fast" lets state and adjoint advance one step with the perturbation (see
+            `FastSurface`). In all of them only the deployed predictor's answer counts. Networks
+            without an equilibrium, and inference by a path of its own, have one mode.
     """
 
-    mode: Literal["exact", "fast"] = "exact"
+    mode: Literal["exact", "through-solver", "fast"] = "exact"
 
     def applies(self, target: DefendedModel) -> str | None:
         return None
@@ -49,7 +51,7 @@ class Defended(Surrogate):
         own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
         if isinstance(model, DEQClassifier) and not own_path:
             prepare = straight_through(target, noise)
-            if not model.solver.finds_equilibria:
+            if self.mode == "through-solver" or not model.solver.finds_equilibria:
                 return through_solver_surface(model, judge, prepare)
             view = FastSurface if self.mode == "fast" else EquilibriumSurface
             return view(model, judge, prepare)

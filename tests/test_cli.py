@@ -248,7 +248,8 @@ def test_a_defect_shows_its_traceback_and_its_own_exit_code(monkeypatch):
 def test_an_audit_prints_every_figure_and_a_verdict_and_is_kept(tmp_path):
     """A network of an hour ago, so to speak: one epoch, and eight images."""
     path = tmp_path / "quick.toml"
-    path.write_text('[[entrants]]\ndefense = "explicit"\nrecipe = { epochs = 1 }\n')
+    small = '{ name = "explicit", channels = 8, blocks = 1 }'
+    path.write_text(f"[[entrants]]\ndefense = {small}\nrecipe = {{ epochs = 1 }}\n")
     arguments = ("audit", path, "--images", 8, "--results", tmp_path / "runs", "--quiet")
     answer = robustdeq(*arguments)
     assert answer.code == 0

@@ -107,9 +107,9 @@ def test_exact_is_implicit_where_a_row_converged_and_through_solver_elsewhere(in
         gradient(adjoint, solver, u, g)
         for adjoint in (Exact(TIGHT_IMPLICIT), TIGHT_IMPLICIT, ThroughSolver())
     )
-    # Solved in smaller batches, which a CPU may add up in another order.
-    expected = torch.where(converged[:, None], implicit, through)
-    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    # Solved in a smaller batch, which a CPU may add up in another order.
+    torch.testing.assert_close(found[converged], implicit[converged], rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(found[~converged], through[~converged], rtol=1e-13, atol=1e-13)
 
 
 @pytest.mark.parametrize("fields", [{"steps": 0}, {"damping": 0.0}, {"damping": 1.5}])

@@ -35,7 +35,8 @@ def check_boards(root: Path | str) -> list[str]:
         StoreError: a record or table is damaged.
     """
     store = ResultStore(root)
-    differences, board_of = [], cache(partial(read_board, store))
+    board_of = cache(partial(read_board, store))
+    differences = []
     for path in sorted(store.boards.glob("*.*")):
         # Bytes, so that line endings count; a damaged file differs, whatever is in it.
         stored = path.read_bytes().decode(errors="backslashreplace")

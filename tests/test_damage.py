@@ -12,8 +12,11 @@ from commands import TINY, is_sentence, prepare, robustdeq, run, samples, stamps
 from robustdeq.defenses.base import Task
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant
+from robustdeq.errors import StoreError
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import load_entries
+from robustdeq.results import store
+from robustdeq.results.store import ResultStore
 from robustdeq.training.central import build
 from robustdeq.training.checkpoint import save_checkpoint
 
@@ -69,6 +72,28 @@ def test_another_protocol_of_the_same_name_is_refused(folder):
     prepare(folder, TINY.replace("steps = 2", "steps = 3"))
     assert run(folder).refuses("holds another protocol 'tiny'", "give the new one a new name")
     assert stamps(folder / "runs") == before
+
+
+def test_two_runs_may_store_the_same_protocol_at_once(folder, tmp_path, monkeypatch):
+    """A process that finds no protocol, and one by the time it writes, goes on with that one."""
+    resolved = json.loads((folder / "runs/protocols/tiny.json").read_text())
+    del resolved["schema"]
+    mine, theirs = ResultStore(tmp_path), ResultStore(tmp_path)
+    write_once = store.write_once
+
+    def late(path: Path, content: bytes) -> None:
+        monkeypatch.setattr(store, "write_once", write_once)
+        theirs.write_protocol("tiny", their)
+        write_once(path, content)
+
+    their = {**resolved, "training_seeds": [0, 1]}
+    monkeypatch.setattr(store, "write_once", late)
+    with pytest.raises(StoreError, match="holds another protocol"):
+        mine.write_protocol("tiny", resolved)
+    shutil.rmtree(tmp_path / "protocols")
+    their = resolved
+    monkeypatch.setattr(store, "write_once", late)
+    assert mine.protocol(mine.write_protocol("tiny", resolved).stem) == theirs.protocol("tiny")
 
 
 def entrant_of(folder: Path) -> Entrant:

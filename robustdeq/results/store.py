@@ -161,9 +161,13 @@ class ResultStore:
         if protocol.name != name:
             raise SpecError(f"protocol {protocol.name!r} cannot be stored as {name!r}")
         path = self._protocol_path(name)
-        if not path.exists():
-            write_once(path, protocol.to_json().encode())
-        elif self.protocol(name) != protocol:
+        try:
+            if not path.exists():
+                write_once(path, protocol.to_json().encode())
+        except StoreError:
+            if not path.exists():  # else another process stored it meanwhile
+                raise
+        if self.protocol(name) != protocol:
             raise StoreError(
                 f"{path} holds another protocol {name!r}; a released protocol never changes, "
                 "so give the new one a new name or use another results folder"

@@ -1,4 +1,4 @@
-"""Does an attack without gradients break what those with gradients do not?"""
+"""Do attacks without gradients break what those with gradients do not?"""
 
 from dataclasses import dataclass
 
@@ -9,16 +9,17 @@ from robustdeq.evaluation.union import black_box
 
 @dataclass(frozen=True)
 class BlackBox(Audit):
-    """Square attack on the images that withstood the white-box union.
+    """A search, differences and labels alone, on the images that withstood the white-box union.
 
-    A black-box attack knows less, so it may add no more than chance: a clear surplus says that the
-    gradients hide something (Athalye, Carlini and Wagner 2018, "Obfuscated gradients give a false
-    sense of security"; Carlini et al. 2019, "On evaluating adversarial robustness").
+    These are the stages of `black_box`: Square, PGD on finite differences, RayS. Such attacks know
+    less, so they may add no more than chance: a clear surplus says that the gradients hide
+    something (Athalye, Carlini and Wagner 2018, "Obfuscated gradients give a false sense of
+    security"; Carlini et al. 2019, "On evaluating adversarial robustness").
 
-    The value is (b - b0) / n: b counts the images that only Square breaks, b0 those that one more
-    seed of the union breaks and Square does not. Raised from 1 point on, the smallest difference
-    that is read off a board, where the one-sided exact paired test rules chance out. Totals would
-    be blind: 30 images that only Square breaks vanish beside 120 that only gradients break.
+    The value is (b - b0) / n: b counts the images that only they break, b0 those that one more seed
+    of the union breaks and they do not. Raised from 1 point on, the smallest difference that is
+    read off a board, where the one-sided exact paired test rules chance out. Totals would be blind:
+    30 images that only they break vanish beside 120 that only gradients break.
     """
 
     images: int = 100
@@ -27,4 +28,5 @@ class BlackBox(Audit):
         case = first(case, self.images)
         standing = survivors(case)
         broken = standing & ~withstanding(case, black_box(), standing)
-        return [against_rerun(case, "black-box-beats-white-box", "Square", standing, broken)]
+        flag = "black-box-beats-white-box"
+        return [against_rerun(case, flag, "black-box attacks", standing, broken)]

@@ -58,13 +58,13 @@ class TestChance:
 class TestOutsiders:
     @pytest.mark.parametrize("audit", [Noise(points=40), BlackBox()], ids=["noise", "black-box"])
     @pytest.mark.parametrize("eps", [Fraction(1, 8), WIDE])
-    def test_neither_noise_nor_square_beats_an_honest_gradient(self, honest, case, audit, eps):
+    def test_neither_noise_nor_a_black_box_beats_an_honest_gradient(self, honest, case, audit, eps):
         (measure,) = audit.examine(case(honest, eps))
         assert not measure.raised
         assert measure.value <= 0.01
 
     @pytest.mark.parametrize("bad", [flipped, lambda target: wrapped(Detached, target)])
-    def test_square_beats_a_gradient_that_is_wrong_or_missing(self, honest, case, bad):
+    def test_a_black_box_beats_a_gradient_that_is_wrong_or_missing(self, honest, case, bad):
         (measure,) = BlackBox().examine(case(bad(honest), WIDE))
         assert measure.raised
         assert measure.flag == "black-box-beats-white-box"

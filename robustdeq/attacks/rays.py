@@ -1,7 +1,9 @@
 """A search that reads nothing but labels."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
 import torch
@@ -64,63 +66,87 @@ class RayS(Attack):
         nearest = x.new_full((len(x),), torch.inf)
         for restart in range(self.restarts):
             left = (nearest > radius).nonzero()[:, 0]
+            draws = noise.child("rays", restart)
+            directions = _Directions(x[left], rows[left], draws, self.queries)
             search = _Search(surface, x[left], y[left], rows[left])
-            self._run(search, radius, noise.child("rays", restart))
+            search.run(directions, radius, self.queries)
             nearer = search.distance < nearest[left]
             nearest[left[nearer]] = search.distance[nearer]
             found[left[nearer]] = search.point()[nearer]
         return threat.project(found, x)[None]
 
-    def _run(self, search: "_Search", radius: float, noise: NoiseStream) -> None:
-        shape = tuple(search.x.shape[1:])
-        for draw in range(_STARTS):
-            signs = noise.signs(search.rows, draw, shape).to(search.x).flatten(1)
-            for each in (signs, -signs):
-                left = search.unfinished(radius, self.queries)
-                search.try_directions(left, each[left])
-        for block in _blocks(search.signs.shape[1]):
-            left = search.unfinished(radius, self.queries)
-            if not len(left):
-                break
-            flipped = search.signs[left].clone()
-            flipped[:, block] *= -1
-            search.try_directions(left, flipped)
+
+class _Directions:
+    """What each row tries in turn: random sign vectors and their opposites, then flips of its best.
+
+    Flips are of halves, quarters, eighths, ... of the pixels, then of single ones again and again.
+    """
+
+    def __init__(self, x: Tensor, rows: Tensor, noise: NoiseStream, turns: int):
+        shape = tuple(x.shape[1:])
+        starts = [noise.signs(rows, draw, shape).flatten(1) for draw in range(_STARTS)]
+        self._starts = torch.stack([sign * start for start in starts for sign in (1, -1)])
+        edges = list(islice(_blocks(math.prod(shape)), turns))
+        self._edges = torch.tensor(edges, device=x.device)
+
+    def at(
+        self, turn: Int[Tensor, " n"], index: Int[Tensor, " n"], best: Float[Tensor, "n pixels"]
+    ) -> Float[Tensor, "n pixels"]:
+        """The sign vectors of some rows, each at a turn of its own, counted from 0."""
+        flip = turn - len(self._starts)
+        first, end = self._edges[flip.clamp(min=0)].T[:, :, None]
+        pixel = torch.arange(best.shape[1], device=best.device)
+        flipped = torch.where((first <= pixel) & (pixel < end), -best, best)
+        start = self._starts[turn.clamp(max=len(self._starts) - 1), index].to(best)
+        return torch.where((flip < 0)[:, None], start, flipped)
 
 
 class _Search:
-    """Each row's best direction and the distance at which its label is lost along it."""
+    """Each row's best direction and the distance at which its label is lost along it.
+
+    All rows ask at once, and each asks what its own last answer calls for: whether another
+    direction loses the label at the best distance so far or, where one did, whether half-way does.
+    In step, nearly all rows would wait for the few whose direction is better.
+    """
 
     def __init__(self, surface: Surface, x: Tensor, y: Tensor, rows: Tensor):
-        self._surface, self.x, self._y, self.rows = surface, x, y, rows
+        self._surface, self.x, self._y, self._rows = surface, x, y, rows
         self.signs = torch.ones_like(x).flatten(1)
         self.distance = x.new_full((len(x),), _FARTHEST)
-        self._asked = torch.zeros_like(y)
 
-    def unfinished(self, radius: float, queries: int) -> Int[Tensor, " n"]:
-        """Rows that are not yet lost within the radius and may still ask."""
-        return ((self.distance > radius) & (self._asked < queries)).nonzero()[:, 0]
-
-    def try_directions(self, index: Int[Tensor, " n"], signs: Float[Tensor, "n pixels"]) -> None:
-        """Keep those directions along which the label is lost nearer than so far."""
-        better = self._lost(index, signs, self.distance[index])
-        index, signs = index[better], signs[better]
-        near, far = torch.zeros_like(self.distance[index]), self.distance[index]
-        for _ in range(_HALVINGS):
+    def run(self, directions: _Directions, radius: float, queries: int) -> None:
+        """Search until each row is lost within the radius or has asked so often."""
+        index = torch.arange(len(self.x), device=self.x.device)
+        asked, turn, halvings = (torch.zeros_like(index) for _ in range(3))
+        signs = directions.at(turn, index, self.signs)
+        near, far = self.distance.clone(), self.distance.clone()  # its middle is asked about
+        while len(index):
             middle = (near + far) / 2
             lost = self._lost(index, signs, middle)
-            near, far = torch.where(lost, near, middle), torch.where(lost, middle, far)
-        self.signs[index], self.distance[index] = signs, far
+            asked += 1
+            untried = halvings == 0
+            near = torch.where(lost, torch.where(untried, 0.0, near), middle)
+            far = torch.where(lost, middle, far)
+            halvings += 1
+            found = halvings > _HALVINGS
+            self.signs[index[found]], self.distance[index[found]] = signs[found], far[found]
+            ended = found | (untried & ~lost)
+            turn, halvings = turn + ended.long(), halvings.masked_fill(ended, 0)
+            best = self.distance[index]
+            stay = ~ended | ((best > radius) & (asked < queries))
+            ended = ended[stay]
+            index, asked, turn, halvings = index[stay], asked[stay], turn[stay], halvings[stay]
+            signs, near, far, best = signs[stay], near[stay], far[stay], best[stay]
+            signs[ended] = directions.at(turn[ended], index[ended], self.signs[index[ended]])
+            near, far = torch.where(ended, best, near), torch.where(ended, best, far)
 
     def point(self) -> Tensor:
         """x + r d of every row."""
         return self._along(self.x, self.signs, self.distance)
 
     def _lost(self, index: Tensor, signs: Tensor, distance: Tensor) -> Bool[Tensor, " n"]:
-        if not len(index):
-            return index.bool()
-        self._asked[index] += 1
         x = self._along(self.x[index], signs, distance)
-        logits = self._surface.view(x, self.rows[index], _LOGITS).logits
+        logits = self._surface.view(x, self._rows[index], _LOGITS).logits
         return (logits.argmax(1) != self._y[index]) | ~torch.isfinite(logits).all(1)
 
     @staticmethod
@@ -128,10 +154,10 @@ class _Search:
         return (x + (signs * distance[:, None]).reshape(x.shape)).clamp(0.0, 1.0)
 
 
-def _blocks(pixels: int) -> Iterator[slice]:
-    """Halves, quarters, eighths, ... of the pixels, and the single ones again and again."""
+def _blocks(pixels: int) -> Iterator[tuple[int, int]]:
+    """First and end of the halves, quarters, eighths, ... and of the single pixels for ever."""
     count = 2
     while True:
         size = -(-pixels // min(count, pixels))
-        yield from (slice(start, start + size) for start in range(0, pixels, size))
+        yield from ((first, first + size) for first in range(0, pixels, size))
         count *= 2

@@ -51,6 +51,21 @@ def test_a_row_searches_the_same_way_in_any_batch():
     assert torch.equal(part, whole[3:])
 
 
+def test_no_row_waits_for_the_ray_of_another():
+    """There are as many batches as the busiest row asks questions."""
+    batches = []
+
+    def logits(x, rows):
+        batches.append(len(x))
+        offset = (x - 0.5).flatten(1)
+        lost = (offset * WEIGHTS).mean(1) > 0.12 + 0.01 * rows
+        return torch.stack([1 - lost.float(), lost.float()], dim=1)
+
+    RayS(queries=200).perturb(network_surface(logits), X, Y, ROWS, Linf(Fraction(1, 8)), NOISE)
+    assert len(batches) <= 200 + 12
+    assert sum(batches) > 3 * len(batches)
+
+
 def hidden(x, rows):
     """Lost near by where at least 15 of 16 signs are w's, which few directions are."""
     offset = (x - 0.5).flatten(1)

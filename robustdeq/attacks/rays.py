@@ -85,7 +85,8 @@ class _Directions:
     def __init__(self, x: Tensor, rows: Tensor, noise: NoiseStream, turns: int):
         shape = tuple(x.shape[1:])
         starts = [noise.signs(rows, draw, shape).flatten(1) for draw in range(_STARTS)]
-        self._starts = torch.stack([sign * start for start in starts for sign in (1, -1)])
+        both = torch.stack([sign * start for start in starts for sign in (1, -1)])
+        self._starts = both.to(torch.int8)  # kept for the whole search: a byte a sign, not four
         edges = list(islice(_blocks(math.prod(shape)), turns))
         self._edges = torch.tensor(edges, device=x.device)
 

@@ -7,8 +7,10 @@ Seed for every attack, `test_surface.py` and `test_adjoints.py` the gradients be
 
 import dataclasses
 import json
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cache
 from types import MappingProxyType
 
 import numpy as np
@@ -80,6 +82,12 @@ def trained():
 
 def target_of(chain, steps=None):
     """An untrained defended model with an honest calibration, of so many solver steps at most."""
+    made = calibrated(chain, steps)  # once; no two targets share anything that a call could change
+    return DefendedModel(made.defense, deepcopy(made.classifier), deepcopy(made.calibration))
+
+
+@cache
+def calibrated(chain, steps):
     defense = Defense.from_text(chain)
     network = build(Entrant(defense), TASK).eval().requires_grad_(False)
     if isinstance(network, DEQClassifier):

@@ -1,5 +1,6 @@
-"""What every test gets: one thread, no seed, and a reason where a GPU is missing."""
+"""What every test gets: one thread, no seed, checked shapes, a reason where a GPU is missing."""
 
+import jaxtyping
 import pytest
 import torch
 
@@ -14,3 +15,9 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device, and there is none"))
+
+
+def pytest_runtest_setup(item):
+    """Shapes are checked at every call, but not in slow tests: it takes as long as the calls do."""
+    slow = item.get_closest_marker("slow") is not None
+    jaxtyping.config.update("jaxtyping_disable", slow)

@@ -86,11 +86,15 @@ class Row:
 
 
 def gradients_of(stage: Stage) -> int:
-    """The most gradients one image can get from a stage, with the rerun of unconfirmed rows."""
+    """The most gradients one image can get from a stage, with the rerun of unconfirmed rows.
+
+    A gradient is that of one answer: a step along an expectation over 8 draws takes 8.
+    """
     attack: Any = stage.attack
     sizes = {f.name: getattr(attack, f.name) for f in fields(attack)}
     each = [sizes.get(name) or 1 for name in ("targets", "restarts")]
-    return 2 * (sizes.get("steps") or 0) * math.prod(each)
+    draws = getattr(stage.surrogate, "draws", 1)
+    return 2 * draws * (sizes.get("steps") or 0) * math.prod(each)
 
 
 def share_right(target: DefendedModel, x: Tensor, data: Slice, draws: int, name: str) -> Tensor:

@@ -6,6 +6,7 @@ somebody who has read its source, and so how much the union leaves undiscovered.
 """
 
 from collections.abc import Callable
+from itertools import count
 
 import torch
 from jaxtyping import Float, Int
@@ -66,20 +67,23 @@ def reference_attack(
     """The candidate of each image with the lowest score: (n, *image), in the Linf ball and [0, 1].
 
     Args:
-        gradients: per image at least; an image whose score is 0 is left alone.
-        ascent: gradients of one restart.
+        gradients: per image at least, one for every answer that a step differentiates; an image
+            whose score is 0 is left alone.
+        ascent: steps of one restart.
     """
     chance = torch.Generator().manual_seed(seed)
     best, lowest = x.clone(), score(x)
-    for restart in range(-(-gradients // ascent)):
+    spent = 0
+    for restart in count():
         open_rows = (lowest > 0).nonzero()[:, 0]
-        if not len(open_rows):
+        if not len(open_rows) or spent >= gradients:
             break
         start = best[open_rows] if restart % 4 == 3 else x[open_rows]
         tried = best.clone()
-        tried[open_rows] = _climb(
+        tried[open_rows], answers = _climb(
             function, x[open_rows], y[open_rows], start, eps, restart, chance, ascent
         )
+        spent += ascent * answers
         found = score(tried)
         better = found < lowest
         better &= torch.zeros_like(better).index_fill(0, open_rows, True)
@@ -96,8 +100,8 @@ def _climb(
     restart: int,
     chance: torch.Generator,
     ascent: int,
-) -> Tensor:
-    """One ascent; the iterate whose mean margin is lowest."""
+) -> tuple[Tensor, int]:
+    """One ascent: the iterate whose mean margin is lowest, and how many answers a step has."""
     offset = 2.0 * torch.rand(x.shape, generator=chance) - 1.0
     current = _inside(start + eps * offset, x, eps)
     best, lowest = current, torch.full((len(x),), torch.inf)
@@ -111,7 +115,7 @@ def _climb(
         best = torch.where(better[:, None, None, None], current, best)
         size = eps * (0.5 if step < ascent // 3 else 0.15 if step < 2 * ascent // 3 else 0.04)
         current = _inside(current + size * gradient.sign(), x, eps).detach()
-    return best
+    return best, len(logits)
 
 
 def _loss(logits: Tensor, y: Tensor, restart: int) -> Tensor:

@@ -19,7 +19,7 @@ def residual(
     """
     size = torch.linalg.vector_norm(fz, dim=1).clamp_min(torch.finfo(fz.dtype).tiny)
     value = torch.linalg.vector_norm(fz - z, dim=1) / size
-    return torch.where(torch.isfinite(value), value, torch.inf)
+    return torch.nan_to_num(value, nan=torch.inf, posinf=torch.inf)
 
 
 class FixedPointProblem(ABC):

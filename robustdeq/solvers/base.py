@@ -142,11 +142,12 @@ class _ActiveRows:
     def judge(self, number: int, z: Tensor, now: Tensor, solver: Solver) -> None:
         """Note an evaluation of z (iterate `number`) and stop the rows that are done."""
         self._nfe += self.live
-        met = (now <= solver.tol) & (number >= solver.min_steps) & self.live
-        better = (met | (now < self._residual)) & self.live
-        if solver.min_steps:
+        may_stop, bounded = number >= solver.min_steps, now < torch.inf
+        met = self.live & (now <= solver.tol) if may_stop else torch.zeros_like(self.live)
+        better = self.live & (met | (now < self._residual))
+        if not may_stop:
             # A fixed depth declares its last iterate; a row that overflows before has none.
-            lost = self.live & ~torch.isfinite(now) & (number < solver.min_steps)
+            lost = self.live & ~bounded
             z, better = torch.where(lost[:, None], torch.nan, z), better | lost
         if bool((better | self._converged).all()):
             self._z = z  # a converged row's z is its answer already: the whole batch can be kept
@@ -155,7 +156,7 @@ class _ActiveRows:
         self._residual = torch.where(better, now, self._residual)
         self._step = torch.where(better, number, self._step)
         self._converged = self._converged | met
-        self.live = self.live & ~met & torch.isfinite(now)
+        self.live = self.live & ~met & bounded
 
     def compact(self) -> Tensor:
         """Put the answers of the stopped rows away; returns the positions of the others."""

@@ -11,6 +11,7 @@ from robustdeq.defenses.base import Task
 from robustdeq.evaluation.protocol import load_protocol, shipped
 from robustdeq.evaluation.roster import default_entries
 from robustdeq.results import ResultStore, check_boards
+from robustdeq.results.audit import audits
 from robustdeq.results.evidence import gather
 from robustdeq.results.goals import slow_down, state_map
 from robustdeq.results.times import times
@@ -102,12 +103,17 @@ def test_adversarial_training_outranks_its_controls_and_nothing_blocks_it(white_
 
 
 @pytest.mark.parametrize(
-    ("tell", "file"),
-    [(slow_down, "slow-down.md"), (state_map, "state-map.md"), (times, "times.md")],
+    ("tell", "file", "protocol"),
+    [
+        (slow_down, "slow-down.md", "digits-linf-v2"),
+        (state_map, "state-map.md", "digits-linf-v2"),
+        (times, "times.md", "digits-linf-v2"),
+        (audits, "audits.md", None),  # of weights, whatever protocol they have entered
+    ],
 )
-def test_a_committed_report_is_what_its_records_give(tell, file):
+def test_a_committed_report_is_what_its_records_give(tell, file, protocol):
     text = (RESULTS / "reports" / file).read_text(encoding="utf-8")
-    assert tell(ResultStore(RESULTS), "digits-linf-v2") == text
+    assert tell(ResultStore(RESULTS), protocol) == text
 
 
 def test_transfer_breaks_at_most_two_images_that_nothing_else_breaks():

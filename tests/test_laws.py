@@ -82,8 +82,7 @@ def trained():
 
 def target_of(chain, steps=None):
     """An untrained defended model with an honest calibration, of so many solver steps at most."""
-    made = calibrated(chain, steps)  # once; no two targets share anything that a call could change
-    return DefendedModel(made.defense, deepcopy(made.classifier), deepcopy(made.calibration))
+    return deepcopy(calibrated(chain, steps))  # no two share anything that a call could change
 
 
 @cache

@@ -29,25 +29,28 @@ Opened = Callable[[Tensor, int, torch.Generator], Tensor]
 Score = Callable[[Tensor], Tensor]  # all n images -> (n,) the share of answers that are right
 
 
-def unrolled(network: DEQClassifier, x: Tensor, steps: int = _ENOUGH) -> list[Tensor]:
-    """The logits (B, classes) after each of the first Picard steps, by full backpropagation."""
+def iterates(network: DEQClassifier, x: Tensor, steps: int) -> list[Tensor]:
+    """The states (B, *state) after each of the first Picard steps, by full backpropagation."""
     u = network.inject(x)
-    z = torch.zeros(len(x), *network.state)
-    answers = []
+    states = [torch.zeros(len(x), *network.state)]
     for _ in range(steps):
-        z = network.cell(z, u)
-        answers.append(network.head(z))
-    return answers
+        states.append(network.cell(states[-1], u))
+    return states[1:]
+
+
+def unrolled(network: DEQClassifier, x: Tensor, steps: int = _ENOUGH) -> Tensor:
+    """The logits (B, classes) after so many Picard steps."""
+    return network.head(iterates(network, x, steps)[-1])
 
 
 def opened(network: DEQClassifier) -> dict[str, Opened]:
     """The function behind every function-changing impostor, and behind the twin, by name."""
     return {
-        "twin": lambda x, restart, chance: unrolled(network, x)[-1][None],
-        "query-memory": lambda x, restart, chance: unrolled(network, x)[-1][None],
-        "seventeen-levels": lambda x, restart, chance: unrolled(network, _rounded(x))[-1][None],
-        "early-stop": lambda x, restart, chance: unrolled(network, x, DEPTH)[-1][None],
-        "random-depth": lambda x, restart, chance: torch.stack(unrolled(network, x, DEEPEST)),
+        "twin": lambda x, restart, chance: unrolled(network, x)[None],
+        "query-memory": lambda x, restart, chance: unrolled(network, x)[None],
+        "seventeen-levels": lambda x, restart, chance: unrolled(network, _rounded(x))[None],
+        "early-stop": lambda x, restart, chance: unrolled(network, x, DEPTH)[None],
+        "random-depth": lambda x, restart, chance: _at_every_depth(network, x),
         "random-noise": lambda x, restart, chance: _noisy(network, x, chance),
         "batch-coupling": lambda x, restart, chance: _coupled(network, x),
         "entropy-sharpening": lambda x, restart, chance: _sharpened(network, x, restart),
@@ -148,15 +151,19 @@ def _rounded(x: Tensor) -> Tensor:
     return x + ((16 * x).round() / 16 - x).detach()
 
 
+def _at_every_depth(network: DEQClassifier, x: Tensor) -> Tensor:
+    return torch.stack([network.head(z) for z in iterates(network, x, DEEPEST)])
+
+
 def _noisy(network: DEQClassifier, x: Tensor, chance: torch.Generator) -> Tensor:
     noise = torch.randn((_DRAWS, *x.shape), generator=chance)
-    logits = unrolled(network, (x + SIGMA * noise).flatten(0, 1))[-1]
+    logits = unrolled(network, (x + SIGMA * noise).flatten(0, 1))
     return logits.unflatten(0, (_DRAWS, len(x)))
 
 
 def _coupled(network: DEQClassifier, x: Tensor) -> Tensor:
     """Less the mean of this batch, which one image hardly moves."""
-    logits = unrolled(network, x)[-1]
+    logits = unrolled(network, x)
     return (logits - SHARE * logits.detach().mean(0))[None]
 
 
@@ -165,7 +172,7 @@ def _sharpened(network: DEQClassifier, x: Tensor, restart: int) -> Tensor:
     soft = restart % 2 == 1
     moved = x if soft else x.detach().requires_grad_()
     for _ in range(STEPS):
-        log_p = unrolled(network, moved)[-1].log_softmax(1)
+        log_p = unrolled(network, moved).log_softmax(1)
         entropy = -(log_p.exp() * log_p).sum()
         (gradient,) = torch.autograd.grad(entropy, moved, create_graph=soft)
         scale = gradient.detach().abs().flatten(1).mean(1)[:, None, None, None] + 1e-12
@@ -176,4 +183,4 @@ def _sharpened(network: DEQClassifier, x: Tensor, restart: int) -> Tensor:
         if not soft:
             moved = moved.detach().requires_grad_()
     final = moved if soft else x + (moved - x).detach()
-    return unrolled(network, final)[-1][None]
+    return unrolled(network, final)[None]

@@ -7,9 +7,9 @@ The union is read from the stored records of digits-linf-v2, of the first traini
 stand, on the same weights and the first images, AutoAttack `standard` and `plus` as its authors run
 it, on the exact view, and a brute-force attack that shares no code with the union: 4,000 gradients
 an image, through 200 Picard steps written out, in restarts of 200 with cross-entropy, the margin
-and targeted margins in turn. All are judged by the deployed predictor. Two hundred images at a time
-are attacked, kept below `results/measured/union` under the digest of the weights, and not attacked
-again; another folder, `--cache DIR`, measures them anew.
+and targeted margins in turn. All are judged by the deployed predictor. Two hundred images at a
+time, fifty by brute force, are attacked, kept below `results/measured/union` under the digest of
+the weights, and not attacked again; another folder, `--cache DIR`, measures them anew.
 """
 
 from argparse import Namespace
@@ -42,7 +42,7 @@ from robustdeq.threats.base import ThreatModel
 
 PROTOCOL = "digits-linf-v2"
 ENTRANTS = ("adversarial-training/vanilla", "trades/vanilla", "explicit")
-CHUNK, STEPS, ASCENT, GRADIENTS = 200, 200, 200, 4000
+STEPS, ASCENT, GRADIENTS = 200, 200, 4000
 HEADER = ("entrant", "against", "images", "union", "it", "only it breaks", "only the union")
 
 
@@ -65,7 +65,13 @@ class Case:
         return Judge(self.target, 128)(x, self.y, torch.arange(len(x))).right
 
 
-Attacker = Callable[[Case], Tensor]  # -> images (n, *image)
+@dataclass(frozen=True)
+class Opponent:
+    """Whom the union is held against, and how many images he attacks at once."""
+
+    name: str
+    attack: Callable[[Case], Tensor]  # -> images (n, *image)
+    at_once: int = 200
 
 
 def union(store: ResultStore, chain: str, images: int) -> np.ndarray:
@@ -92,7 +98,7 @@ def brute_force(case: Case) -> Tensor:
     model = case.target.classifier
 
     def function(x: Tensor, restart: int, chance: torch.Generator) -> Tensor:
-        logits = unrolled(model, x, STEPS)[-1] if isinstance(model, DEQClassifier) else model(x)
+        logits = unrolled(model, x, STEPS) if isinstance(model, DEQClassifier) else model(x)
         return logits[None]
 
     # What is left of a gradient after 200 contractions is too small for normal floats, and a CPU is
@@ -107,27 +113,29 @@ def brute_force(case: Case) -> Tensor:
         torch.set_flush_denormal(False)
 
 
-def survivors(case: Case, name: str, attack: Attacker, cache: Path) -> np.ndarray:
+def survivors(case: Case, opponent: Opponent, cache: Path) -> np.ndarray:
     """(n,) who survives an attack; each chunk of images is kept on disk once it is attacked."""
 
     def survive(part: Case) -> list[bool]:
-        return (part.right(attack(part)) & part.right(part.x)).tolist()
+        return (part.right(opponent.attack(part)) & part.right(part.x)).tolist()
 
     weights = fingerprint(case.target.classifier)
     folder, left = cache / f"{case.chain.replace('/', '+')}-{weights}", []
-    for rows in tqdm(torch.arange(len(case.x)).split(CHUNK), desc=f"{case.chain} {name}"):
-        path = folder / f"{name}-{int(rows[0])}-{int(rows[-1])}.json"
+    chunks = torch.arange(len(case.x)).split(opponent.at_once)
+    for rows in tqdm(chunks, desc=f"{case.chain} {opponent.name}"):
+        path = folder / f"{opponent.name}-{int(rows[0])}-{int(rows[-1])}.json"
         left += kept(path, lambda rows=rows: survive(case.take(rows)))
     return np.array(left)
 
 
-def line(case: Case, known: np.ndarray, name: str, attack: Attacker, cache: Path) -> list[str]:
+def line(case: Case, known: np.ndarray, opponent: Opponent, cache: Path) -> list[str]:
     """A line of the table; `known` says who survives the union."""
-    left = survivors(case, name, attack, cache)
+    left = survivors(case, opponent, cache)
     known = known[: len(left)]
     missed = ", ".join(map(str, np.flatnonzero(known & ~left).tolist())) or "none"
     shares = per_cent(float(known.mean())), per_cent(float(left.mean()))
-    return [case.chain, name, str(len(left)), *shares, missed, str(int((left & ~known).sum()))]
+    only = str(int((left & ~known).sum()))
+    return [case.chain, opponent.name, str(len(left)), *shares, missed, only]
 
 
 def lines(options: Namespace) -> list[list[str]]:
@@ -140,12 +148,13 @@ def lines(options: Namespace) -> list[list[str]]:
         whole = Case(chain, target, test.images, test.labels, protocol.threat)
         case = whole.take(torch.arange(options.images))
         for attack in (AutoAttack(), AutoAttack("plus")):
-            name = f"AutoAttack {attack.variant}"
             run = partial(automatic, attack=attack)
-            found.append(line(case, known, name, run, options.cache))
+            opponent = Opponent(f"AutoAttack {attack.variant}", run)
+            found.append(line(case, known, opponent, options.cache))
         if options.brute:
             fewer = whole.take(torch.arange(options.brute))
-            found.append(line(fewer, known, "brute force", brute_force, options.cache))
+            opponent = Opponent("brute force", brute_force, at_once=50)
+            found.append(line(fewer, known, opponent, options.cache))
     return found
 
 

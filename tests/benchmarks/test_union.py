@@ -39,8 +39,7 @@ def test_brute_force_breaks_what_has_no_robustness(case, monkeypatch):
     assert int(case.right(union.brute_force(case)).sum()) <= 1
 
 
-def test_a_finished_chunk_is_not_attacked_again(case, tmp_path, monkeypatch):
-    monkeypatch.setattr(union, "CHUNK", 4)
+def test_a_finished_chunk_is_not_attacked_again(case, tmp_path):
     seen = []
 
     def nothing(part):
@@ -49,12 +48,13 @@ def test_a_finished_chunk_is_not_attacked_again(case, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return part.x
 
+    opponent = union.Opponent("nothing", nothing, at_once=4)
     with pytest.raises(KeyboardInterrupt):
-        union.survivors(case, "nothing", nothing, tmp_path)
-    first = union.survivors(case, "nothing", nothing, tmp_path)
+        union.survivors(case, opponent, tmp_path)
+    first = union.survivors(case, opponent, tmp_path)
     assert seen == [4, 2, 2]
     assert (first == case.right(case.x).numpy()).all()
     known = first.copy()
     known[:] = True
-    assert union.line(case, known, "nothing", nothing, tmp_path)[-2] == "none"
+    assert union.line(case, known, opponent, tmp_path)[-2] == "none"
     assert len(seen) == 3

@@ -11,12 +11,13 @@ from robustdeq.testing.toys import TASK
 @pytest.mark.parametrize(
     ("numbers", "device", "rows"),
     [
-        (2048, "cpu", 128),
+        (2048, "cpu", 512),
         (2048, "cuda", 1024),
         (61440, "cpu", 16),
         (61440, "cuda", 32),
+        (10**6, "cpu", 16),
         (87, "cpu", 1024),
-        (3000, "cpu", 64),
+        (3000, "cpu", 256),
     ],
 )
 def test_the_larger_the_state_the_fewer_rows(numbers, device, rows):
@@ -25,4 +26,4 @@ def test_the_larger_the_state_the_fewer_rows(numbers, device, rows):
 
 def test_a_state_is_counted_in_numbers():
     assert state_size(Vanilla(channels=8).build(TASK)) == 8 * 64
-    assert chunk_size(state_size(Explicit().build(TASK)), "cpu") == 128
+    assert chunk_size(state_size(Explicit().build(TASK)), "cpu") == 512

@@ -88,6 +88,10 @@ SECTIONS = (
     Section("Limits", "benchmarks.timing.limits"),
     Section("Profile", "benchmarks.timing.profile"),
     Section("Scaling", "benchmarks.timing.scaling"),
+    Section(
+        "Chunks",
+        "benchmarks.timing.scaling --images 500 --chunk 64 128 256 512 --mode exact --repeats 3",
+    ),
     Section("Memory", "benchmarks.memory"),
 )
 

@@ -1,9 +1,11 @@
-"""What an image costs when there are more of them.
+"""What an image costs when there are more of them, or when more are attacked together.
 
-    python -m benchmarks.timing.scaling [--cell stock] [--images 128 512 1024 10000] [--repeats 2]
+    python -m benchmarks.timing.scaling [--cell stock] [--images 128 512 1024 10000]
+        [--chunk 128 256 512] [--mode fast] [--repeats 2]
 
-Fast PGD-10 on so many images, test images over and over under row numbers of their own, in the
-chunks that `robustdeq.engines.chunks` chooses. One thread. The cost of the first count is 1.
+PGD-10 on so many images, test images over and over under row numbers of their own, in chunks of so
+many; those that `robustdeq.engines.chunks` chooses where none are given. One thread. The cost of
+the first line is 1.
 """
 
 import argparse
@@ -24,14 +26,14 @@ HEADER = ("cell", "images", "chunk", "evaluations an image", "CPU ms an image", 
 ATTACK = PGD(steps=10)
 
 
-def attacked(case: Subject, count: int, chunk: int) -> Callable[[int], Outcome]:
+def attacked(case: Subject, count: int, chunk: int, view: Defended) -> Callable[[int], Outcome]:
     """A run of the attack on `count` images."""
     test = case.data.test
     rows = torch.arange(count)
 
     def run(seed: int) -> Outcome:
         noise = NoiseStream(seed)
-        surface = Defended(mode="fast").bind(case.target, noise)
+        surface = view.bind(case.target, noise)
         found = []
         for some in rows.split(chunk):
             places = some % len(test)
@@ -47,21 +49,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--cell", choices=tuple(SUBJECTS), default="stock")
     parser.add_argument("--images", type=int, nargs="+", default=[128, 512, 1024, 10000])
-    parser.add_argument("--repeats", type=int, default=2, help="of every count")
+    parser.add_argument("--chunk", type=int, nargs="+", help="default: what the engine chooses")
+    parser.add_argument("--mode", choices=("fast", "exact"), default="fast")
+    parser.add_argument("--repeats", type=int, default=2, help="of every line")
     options = parser.parse_args()
-    case = find_subject(options.cell)
-    chunk = chunk_size(state_size(case.model), "cpu")
-    attacked(case, chunk, chunk)(0)  # the first call of a process pays for the others
-    runs = {str(count): attacked(case, count, chunk) for count in options.images}
+    case, view = find_subject(options.cell), Defended(mode=options.mode)
+    chunks = options.chunk or [chunk_size(state_size(case.model), "cpu")]
+    attacked(case, 128, 128, view)(0)  # the first call of a process pays for the others
+    lines = {f"{n} {chunk}": (n, chunk) for n in options.images for chunk in chunks}
+    runs = {name: attacked(case, *line, view) for name, line in lines.items()}
     rows, first = [], None
-    for count, results in take_turns(runs, options.repeats, 1).items():
-        each = Spread.of([1000 * lap.cpu / int(count) for _, lap in results])
+    for name, results in take_turns(runs, options.repeats, 1).items():
+        count, chunk = lines[name]
+        each = Spread.of([1000 * lap.cpu / count for _, lap in results])
         first = first or each.median
         evaluations = f"{results[0][0].evaluations:.0f}"
         share = f"{each.median / first:.2f}"
-        rows.append([case.name, count, str(chunk), evaluations, str(each), share])
+        rows.append([case.name, str(count), str(chunk), evaluations, str(each), share])
     print(table(HEADER, rows, left=HEADER[:1]), end="\n\n")
-    print(f"fast PGD-10, one thread; {machine()}")
+    print(f"{options.mode} PGD-10, one thread; {machine()}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import math
 from robustdeq.models.base import Classifier
 from robustdeq.models.deq import DEQClassifier
 
-_NUMBERS = {"cpu": 2**18, "cuda": 2**21}  # of state in a chunk: a core's cache, a filled GPU
+_NUMBERS = {"cpu": 2**20, "cuda": 2**21}  # of state in a chunk
 _FEWEST, _MOST = 16, 1024
 _UNKNOWN = 2048  # numbers a row, of networks without a state: as if it were the stock one's
 
@@ -13,9 +13,11 @@ _UNKNOWN = 2048  # numbers a row, of networks without a state: as if it were the
 def chunk_size(numbers: int, device: str) -> int:
     """Rows of `numbers` numbers each, for a class of device: a power of two from 16 to 1,024.
 
-    A solver's history is a few times the state, and a core is quickest while both stay in its cache
-    (128 rows of the stock cell's 2,048 numbers); a GPU wants to be filled. Nothing but speed and
-    rounding hangs on it, and records have it.
+    Rows converge one by one, and an evaluation of the last few costs about as much as one of many:
+    the more rows start together the better (512 of the stock cell's 2,048 numbers), and a GPU wants
+    to be filled. Memory bounds it: a gradient through 60 steps takes a gigabyte. Nothing but speed
+    and rounding hangs on it, and records have it. `python -m benchmarks.timing.scaling --chunk`
+    compares sizes.
     """
     rows = _NUMBERS[device] // max(numbers, 1)
     return 2 ** int(math.log2(min(max(rows, _FEWEST), _MOST)))

@@ -45,7 +45,8 @@ class Crafter:
         judge: decides which candidates succeeded, on a copy of its own.
         sources: the column's other networks.
         idle: numbers of the stages that no gradient reaches, and so have nothing to follow.
-        progress: called after every batch with the rows attacked so far, and all there are.
+        progress: called after every stage of a batch with how many rows that makes, and how many it
+            will make: a row of two stages counts twice.
     """
 
     target: DefendedModel
@@ -64,15 +65,15 @@ class Crafter:
         if column.goal == "map":
             crafted.by_stage = tuple(x.clone() for _ in column.stages)
         chosen, done = attacked.nonzero()[:, 0], 0
-        self.progress(done, len(chosen))
+        stages = [each for each in enumerate(column.stages) if each[0] not in self.idle]
+        total = len(chosen) * len(stages)
+        self.progress(done, total)
         for rows in chosen.split(self.batch_size):
-            for number, stage in enumerate(column.stages):
-                if number in self.idle:
-                    continue
+            for number, stage in stages:
                 run = _Run(self, column.goal, number, stage, x, y, crafted)
                 run(NoiseStream(seed).child("attack", number), rows)
-            done += len(rows)
-            self.progress(done, len(chosen))
+                done += len(rows)
+                self.progress(done, total)
         return crafted
 
 

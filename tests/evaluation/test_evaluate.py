@@ -150,6 +150,12 @@ class TestFigures:
         run(target, split=mislabelled, progress=lambda done, total: seen.append((done, total)))
         assert seen == [(0, N - 1), (5, N - 1), (10, N - 1), (N - 1, N - 1)]
 
+    def test_progress_counts_a_row_once_for_every_stage(self, target):
+        seen = []
+        stages = Stage(PGD(steps=1)), Stage(Square(queries=1))
+        run(target, *stages, images=7, progress=lambda done, total: seen.append((done, total)))
+        assert seen == [(0, 14), (5, 14), (10, 14), (12, 14), (14, 14)]
+
     def test_a_later_stage_is_only_run_on_what_withstood_the_earlier(self, target):
         wide = Linf(Fraction(1, 2))
         first = Stage(PGD(steps=20))

@@ -104,9 +104,8 @@ class Binarisation(Audit):
         corners = _corners(one, _CANDIDATES, "boundary")
         points = torch.cat([one.x, inner, corners])
         rows, draws = one.rows.expand(len(points)), one.noise.child("features")
-        f = torch.cat(
-            [seen.of(x, r, draws) for x, r in zip(points.split(250), rows.split(250), strict=True)]
-        )
+        parts = zip(points.split(_BATCH), rows.split(_BATCH), strict=True)
+        f = torch.cat([seen.of(some, which, draws) for some, which in parts])
         f, count = f.double(), len(points) - _CANDIDATES
         mean = f[:count].mean(0)
         weights = _discriminants(f[:count] - mean, f[count:] - mean)

@@ -15,9 +15,9 @@ def chunk_size(numbers: int, device: str) -> int:
 
     Rows converge one by one, and an evaluation of the last few costs about as much as one of many:
     the more rows start together the better (512 of the stock cell's 2,048 numbers), and a GPU wants
-    to be filled. Memory bounds it: a gradient through 60 steps takes a gigabyte. Nothing but speed
-    and rounding hangs on it, and records have it. `python -m benchmarks.timing.scaling --chunk`
-    compares sizes.
+    to be filled. Memory bounds it: a gradient through a solver keeps every step of every row.
+    Nothing but speed and rounding hangs on it, and records have it.
+    `python -m benchmarks.timing.scaling --chunk` compares sizes.
     """
     rows = _NUMBERS[device] // max(numbers, 1)
     return 2 ** int(math.log2(min(max(rows, _FEWEST), _MOST)))

@@ -10,6 +10,8 @@ def pytest_configure():
 
 
 def pytest_collection_modifyitems(items):
+    # The longest begin first: no worker is left alone with one of them at the end.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if torch.cuda.is_available():
         return
     for item in items:

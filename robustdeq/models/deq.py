@@ -112,11 +112,7 @@ class DEQClassifier(Classifier):
 
 def flat_map(f: Map, state: tuple[int, ...]) -> Map:
     """A cell's map on flat states (B, D) for one on states (B, *state)."""
-
-    def flat(z: Tensor, *context: Tensor) -> Tensor:
-        return f(z.unflatten(1, state), *context).flatten(1)
-
-    return flat
+    return lambda z, *context: f(z.unflatten(1, state), *context).flatten(1)
 
 
 def require_deq(classifier: Classifier, who: str) -> DEQClassifier:

@@ -257,6 +257,7 @@ def test_an_audit_prints_every_figure_and_a_verdict_and_is_kept(tmp_path):
     assert "equilibria" in answer.out
     assert answer.out.rstrip().splitlines()[-1].startswith("Verdict: ")
     records = sorted((tmp_path / "runs" / "records").iterdir())
+    assert list((tmp_path / "runs" / "unfinished").iterdir()) == []
     assert answer.out.endswith(robustdeq(*arguments).out)
     assert sorted((tmp_path / "runs" / "records").iterdir()) == records
     other = robustdeq(*arguments, "--attack-seed", 2)

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,9 +13,10 @@ from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE
 from robustdeq.audits.outsiders import survivors
 from robustdeq.defenses.base import DefendedModel
-from robustdeq.evaluation.checks import Finding, gradient_findings, postflight, preflight
+from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
 from robustdeq.evaluation.judge import Judge
 from robustdeq.registry import find, names
+from robustdeq.results.draft import UNKEPT, Draft
 from robustdeq.results.statistics import holm
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
@@ -61,6 +63,7 @@ def examine(
     progress: Callable[[str], None] = lambda audit: None,
     audits: Sequence[str] | None = None,
     seed: int = 0,
+    draft: Draft = UNKEPT,
 ) -> Report:
     """Run every audit on images x (n, *image) of labels y.
 
@@ -72,6 +75,7 @@ def examine(
         load: the target, built and loaded afresh; the attacked and the judged copy are two.
         audits: names; by default all there are.
         seed: of every draw; the next one is that of repetitions.
+        draft: has what an interrupted examination of the same target and images had finished.
 
     Raises:
         UnknownName: an audit that nobody wrote.
@@ -79,38 +83,50 @@ def examine(
     chosen = [find("audits", name)() for name in (names("audits") if audits is None else audits)]
     rows = torch.arange(len(y), device=y.device)
     case = Case(load(), Judge(load(), 128), x, y, rows, threat, seed)
-    progress("checks")
-    clean = case.judge(x, y, rows)
-    findings = preflight(case.judge, Judge(load(), 128), x, y, rows)
-    findings += gradient_findings(Defended().bind(case.target, case.noise), x, y, rows)
     progress("union")
-    case = replace(case, randomised=any(f.name == "randomised" for f in findings))
-    case = replace(case, standing=survivors(case))
-    findings += postflight(case.target, clean, None, clean.right)
-    lines = [_checked(finding) for finding in findings]
+    opened = draft.part("union", partial(_opened, load, case))
+    standing = torch.tensor(opened["standing"], dtype=torch.bool, device=y.device)
+    case = replace(case, randomised=opened["randomised"], standing=standing)
+    lines = [Line("checks", f["name"], "raised", f["detail"]) for f in opened["findings"]]
     found = []
     for audit in chosen:
         progress(audit.plugin_name())
-        found.append(_once(audit, case))
-    lines += [line for lines in _settled(found, case, progress) for line in lines]
-    assert case.standing is not None
+        reason = audit.applies(case.target)
+        found.append((audit, reason, [] if reason else _measures(audit, case, draft)))
+    lines += [line for lines in _settled(found, case, progress, draft) for line in lines]
     n = max(len(y), 1)
-    return Report(len(y), int(clean.right.sum()) / n, int(case.standing.sum()) / n, tuple(lines))
+    return Report(len(y), sum(opened["right"]) / n, int(standing.sum()) / n, tuple(lines))
 
 
-def _checked(finding: Finding) -> Line:
-    return Line("checks", finding.name, "raised", finding.detail)
+def _opened(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
+    """The checks of every evaluation, and who withstands the white-box union, as plain data."""
+    clean = case.judge(case.x, case.y, case.rows)
+    findings = preflight(case.judge, Judge(load(), 128), case.x, case.y, case.rows)
+    surface = Defended().bind(case.target, case.noise)
+    findings += gradient_findings(surface, case.x, case.y, case.rows)
+    randomised = any(finding.name == "randomised" for finding in findings)
+    standing = survivors(replace(case, randomised=randomised))
+    findings += postflight(case.target, clean, None, clean.right)
+    return {
+        "right": clean.right.tolist(),
+        "standing": standing.tolist(),
+        "randomised": randomised,
+        "findings": [asdict(finding) for finding in findings],
+    }
 
 
-def _once(audit: Audit, case: Case) -> tuple[Audit, str | None, list[Measure]]:
-    reason = audit.applies(case.target)
-    return audit, reason, [] if reason else audit.examine(case)
+def _measures(audit: Audit, case: Case, draft: Draft) -> list[Measure]:
+    """The figures of an audit under the case's seed."""
+    name = f"{audit.plugin_name()}, seed {case.seed}"
+    made = draft.part(name, lambda: [asdict(measure) for measure in audit.examine(case)])
+    return [Measure(**each) for each in made]
 
 
 def _settled(
     found: list[tuple[Audit, str | None, list[Measure]]],
     case: Case,
     progress: Callable[[str], None],
+    draft: Draft,
 ) -> Iterator[list[Line]]:
     """The lines of each audit, once what it raised has been asked again."""
     adjusted = iter(holm([m.p for _, _, measures in found for m in measures if m.p is not None]))
@@ -127,7 +143,7 @@ def _settled(
         again: list[Measure] = []
         if any(raised):
             progress(f"{name}, another seed")
-            again = audit.examine(replace(case, seed=case.seed + 1, standing=None))
+            again = _measures(audit, replace(case, seed=case.seed + 1, standing=None), draft)
         repeated = {m.flag for m in again if m.raised}
         yield [
             Line(name, m.flag, _outcome(up, m.flag in repeated), m.detail, _plain(m.value), m.limit)

@@ -21,7 +21,7 @@ def audit(
     split: Split,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Record, dict[str, pa.Table]]:
-    """Run the battery on the column's images; nothing is written.
+    """Run the battery on the column's images; nothing is written but the bench's draft.
 
     The record's `robust` is the accuracy under the white-box union, its table `audit` has a line
     for every figure.
@@ -39,11 +39,11 @@ def audit(
         begun.append(name)
         progress(min(len(begun), total), total)
 
-    total = len(names("audits")) + 2
+    total = len(names("audits")) + 1
     n = min(trial.column.images or len(split), len(split))
     x, y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
     seed = trial.column.seeds[0]
-    report = examine(bench.load, x, y, trial.threat, begin, seed=seed)
+    report = examine(bench.load, x, y, trial.threat, begin, seed=seed, draft=bench.draft)
     guard.check()
     deployment = asdict(target.classifier.deployment())
     record = Record(

@@ -22,7 +22,8 @@ gradients beat it, does more of it help, does everything fall in a large enough 
 a flag is asked again under another seed. An entrant that is not trained yet is trained first.
 
 The verdict is one of: trustworthy; suspicious, with the blocking flags; not evaluable, where the
-answer is no function of the image. The record is stored, and boards show its flags.
+answer is no function of the image. The record is stored, and boards show its flags. An interrupted
+audit goes on with the same command, test by test.
 """
 
 

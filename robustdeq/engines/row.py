@@ -19,6 +19,7 @@ from robustdeq.evaluation.bench import Bench, Source
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
+from robustdeq.results.draft import Draft
 from robustdeq.results.store import ResultStore
 from robustdeq.training.central import build
 from robustdeq.training.loops.base import check
@@ -123,8 +124,10 @@ class Attacking:
 
         with bar:
             run = audit if column.goal == "audit" else evaluate
-            record, tables = run(trial, self._bench(store, data), data.test, advance)
+            bench = self._bench(store, data)
+            record, tables = run(trial, bench, data.test, advance)
         store.append(record, tables)
+        bench.draft.discard()
         verdict = f"refused: {record.reason}"
         if record.robust is not None:
             verdict = f"{record.robust:.1%} robust of {record.clean:.1%} clean"
@@ -151,4 +154,5 @@ class Attacking:
             store.next_run(trial.id, trained.checkpoint),
             source,
             trained.randomised,
+            Draft(store.unfinished / f"{trial.id}-{trained.checkpoint[:8]}.json"),
         )

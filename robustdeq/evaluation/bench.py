@@ -14,6 +14,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, ContractViolation
 from robustdeq.evaluation.adaptive import derived_views
 from robustdeq.evaluation.trial import Trial
+from robustdeq.results.draft import UNKEPT, Draft
 from robustdeq.results.record import SCHEMA, Record
 from robustdeq.spec import encode
 from robustdeq.version import SEMANTICS, __version__
@@ -45,6 +46,7 @@ class Bench:
         run: 0, or the number of the rerun.
         source: the trained network behind one of the column's `sources`.
         randomised: whether the entrant's answers were seen to depend on its noise.
+        draft: what an interrupted run of the same trial had finished; an audit goes on from there.
     """
 
     load: Callable[[], DefendedModel]
@@ -54,6 +56,7 @@ class Bench:
     run: int = 0
     source: Callable[[Entrant], Source] = no_source
     randomised: bool = False
+    draft: Draft = UNKEPT
 
 
 class Guard:

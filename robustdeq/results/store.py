@@ -35,6 +35,7 @@ class ResultStore:
         self.entrants = self.root / "entrants"
         self.boards = self.root / "boards"
         self.reports = self.root / "reports"
+        self.unfinished = self.root / "unfinished"
         self._protocols = self.root / "protocols"
         self._retractions = self.root / "retractions"
 

@@ -12,8 +12,11 @@ from robustdeq.attacks.square import Square
 from robustdeq.audits import battery
 from robustdeq.audits.base import Audit, Measure
 from robustdeq.audits.battery import examine
-from robustdeq.errors import UnknownName
+from robustdeq.audits.gradient import Gradient
+from robustdeq.audits.logit_scale import LogitScale
+from robustdeq.errors import StoreError, UnknownName
 from robustdeq.evaluation.protocol import Stage
+from robustdeq.results.draft import UNKEPT, Draft
 from robustdeq.threats.linf import Linf
 
 LINF = Linf(Fraction(1, 8))
@@ -26,9 +29,9 @@ def quick(monkeypatch):
     monkeypatch.setattr("robustdeq.audits.black_box.black_box", lambda: black)
 
 
-def run(target, *audits):
+def run(target, *audits, draft=UNKEPT):
     x, y = DATA.test.images[:12], DATA.test.labels[:12]
-    return examine(lambda: target, x, y, LINF, audits=audits)
+    return examine(lambda: target, x, y, LINF, audits=audits, draft=draft)
 
 
 @dataclass(frozen=True)
@@ -110,3 +113,35 @@ def test_what_does_not_apply_says_why(honest):
 def test_an_audit_that_nobody_wrote_is_named(honest):
     with pytest.raises(UnknownName, match="gradient"):
         run(honest, "gradients")
+
+
+def test_an_interrupted_one_goes_on_and_ends_as_if_nothing_had_happened(
+    honest, monkeypatch, tmp_path
+):
+    target, audits = flipped(honest), ("gradient", "logit-scale")
+    whole, path = run(target, *audits), tmp_path / "unfinished" / "audit.json"
+
+    def interrupted(audit, case):
+        raise KeyboardInterrupt
+
+    def only_repeated(audit, case):
+        assert case.seed == 1, "it was finished under seed 0"
+        return examine_gradient(audit, case)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LogitScale, "examine", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(target, *audits, draft=Draft(path))
+    examine_gradient = Gradient.examine
+    monkeypatch.setattr(Gradient, "examine", only_repeated)
+    monkeypatch.setattr(battery, "survivors", None)
+    assert run(target, *audits, draft=Draft(path)) == whole
+    Draft(path).discard()
+    assert not path.exists()
+
+
+def test_a_damaged_draft_is_named(honest, tmp_path):
+    path = tmp_path / "audit.json"
+    path.write_text("{")
+    with pytest.raises(StoreError, match=r"audit\.json is damaged .*; delete it and run"):
+        run(honest, draft=Draft(path))

@@ -51,6 +51,16 @@ def white_box(target: DefendedModel, randomised: bool = False) -> tuple[Stage, .
     return tuple(stage for stage in stages if stage.surrogate.applies(target) is None)
 
 
+def every_target(target: DefendedModel) -> tuple[Stage, ...]:
+    """Nine wrong classes in turn, each through the deployed solver's own steps.
+
+    The strongest gradient attack on equilibrium networks that boards require. Where a network has
+    several equilibria it breaks what no shorter attack on any view does.
+    """
+    stage = Stage(APGD(steps=30, targets=9, objective=Margin()), ThroughSolverView())
+    return (stage,) if stage.surrogate.applies(target) is None else ()
+
+
 def black_box() -> tuple[Stage, ...]:
     """Attacks that read answers alone: a search, gradients made of differences, labels only.
 

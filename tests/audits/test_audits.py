@@ -11,10 +11,13 @@ from robustdeq.audits.binarisation import Binarisation
 from robustdeq.audits.equilibria import Equilibria
 from robustdeq.audits.gradient import Gradient
 from robustdeq.audits.logit_scale import LogitScale
+from robustdeq.audits.outsiders import union
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant
+from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.results.flags import find_flag
+from robustdeq.surrogates.through_solver import ThroughSolverView
 from robustdeq.testing.toys import TASK
 from robustdeq.training.central import build
 
@@ -43,6 +46,25 @@ class TestRegistry:
         for audit in (GRADIENT, LogitScale(), Equilibria()):
             for measure in audit.examine(case(honest)):
                 find_flag(measure.flag)
+
+
+class TestUnion:
+    def test_an_equilibrium_network_is_attacked_as_hard_as_boards_require(
+        self, honest, explicit, case
+    ):
+        columns = {column.name: column for column in load_protocol("digits-linf-v2").columns}
+        (required,) = columns["apgd-t"].stages
+
+        def as_hard(stage):
+            through = isinstance(stage.surrogate, ThroughSolverView)
+            attack = stage.attack
+            return through and (attack.steps, attack.targets) >= (
+                required.attack.steps,
+                required.attack.targets,
+            )
+
+        assert any(map(as_hard, union(case(honest))))
+        assert not any(map(as_hard, union(case(explicit))))
 
 
 class TestGradient:

@@ -54,8 +54,7 @@ def white_box(target: DefendedModel, randomised: bool = False) -> tuple[Stage, .
 def every_target(target: DefendedModel) -> tuple[Stage, ...]:
     """Nine wrong classes in turn, each through the deployed solver's own steps.
 
-    The strongest gradient attack on equilibrium networks that boards require. Where a network has
-    several equilibria it breaks what no shorter attack on any view does.
+    The column `apgd-t` of `digits-linf-v2`, with the margin, which needs no number of classes.
     """
     stage = Stage(APGD(steps=30, targets=9, objective=Margin()), ThroughSolverView())
     return (stage,) if stage.surrogate.applies(target) is None else ()

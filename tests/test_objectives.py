@@ -10,6 +10,7 @@ from robustdeq.objectives.base import View
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.dlr import DLR
 from robustdeq.objectives.margin import Margin
+from robustdeq.objectives.transient_margin import TransientMargin
 
 every_objective = pytest.mark.parametrize(
     "objective", [CrossEntropy(), DLR(), Margin()], ids=lambda o: o.plugin_name()
@@ -76,3 +77,19 @@ def test_a_row_is_scored_by_itself(objective, target):
 def test_lowering_the_true_logit_never_lowers_the_score(objective):
     lowered = LOGITS - torch.nn.functional.one_hot(Y, 4) * 0.25
     assert (objective(View(lowered), Y) > objective(View(LOGITS), Y)).all()
+
+
+@pytest.mark.parametrize("target", [None, TARGET])
+@pytest.mark.parametrize("first", [0, 2, 9])
+def test_the_transient_margin_is_the_largest_of_the_late_states(first, target):
+    path = torch.stack([shift + LOGITS.roll(shift, 1) for shift in range(4)])
+    value = TransientMargin(first)(View(path[-1], path_logits=path), Y, target)
+    each = torch.stack([Margin()(View(logits), Y, target) for logits in path])
+    assert torch.equal(value, each[min(first, 3) :].amax(0))
+
+
+def test_the_transient_margin_says_what_it_reads():
+    with pytest.raises(SpecError, match="use the surrogate 'solver-path'"):
+        TransientMargin()(View(LOGITS), Y)
+    with pytest.raises(SpecError, match="first -1; expected the number of a state"):
+        TransientMargin(-1)

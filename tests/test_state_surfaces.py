@@ -5,6 +5,7 @@ import torch
 
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
+from robustdeq.models.path_surface import PathSurface
 from robustdeq.models.state_surfaces import (
     SimultaneousSurface,
     intermediate_surface,
@@ -13,6 +14,7 @@ from robustdeq.models.state_surfaces import (
 )
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
+from robustdeq.objectives.transient_margin import TransientMargin
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates.intermediate import Intermediate
@@ -87,6 +89,26 @@ def test_the_state_average_reads_the_mean_state_and_differentiates_one_step_of_e
 
     reading = state_average_surface(MODEL, 2).value_and_grad(X, Y, Margin(), ROWS)
     expect_same(reading, *written_out(readout))
+
+
+def test_a_path_shows_the_read_out_of_every_state_to_objectives_that_need_them():
+    surface, problem = PathSurface(MODEL, 6), MODEL.problem(X)
+    view = surface.view(X, ROWS, TransientMargin.needs)
+    states = [applied(problem, problem.z0, times) for times in range(7)]
+    by_hand = torch.stack([MODEL.readout(z) for z in states])
+    torch.testing.assert_close(view.path_logits, by_hand)
+    torch.testing.assert_close(view.path_logits[-1], view.logits)
+    assert surface.view(X, ROWS, Margin.needs).path_logits is None
+
+
+def test_the_transient_margin_has_the_gradient_of_the_state_where_it_is_largest():
+    reading = PathSurface(MODEL, 6).value_and_grad(X, Y, TransientMargin(first=2), ROWS)
+    states = [replayed_surface(MODEL, state) for state in range(2, 7)]
+    each = [surface.value_and_grad(X, Y, Margin(), ROWS) for surface in states]
+    value, largest = torch.stack([one.value for one in each]).max(0)
+    gradient = torch.stack([one.gradient for one in each])[largest, ROWS]
+    torch.testing.assert_close(reading.value, value)
+    torch.testing.assert_close(reading.gradient, gradient)
 
 
 def test_the_simultaneous_adjoint_tends_to_the_implicit_gradient():

@@ -19,15 +19,18 @@ from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
+from robustdeq.objectives.transient_margin import TransientMargin
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates.after_transfer import AfterTransfer
+from robustdeq.surrogates.after_transient import AfterTransient
 from robustdeq.surrogates.base import Elsewhere
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surrogates.differences import Differences
 from robustdeq.surrogates.expectation import Expectation
 from robustdeq.surrogates.intermediate import Intermediate
 from robustdeq.surrogates.simultaneous import Simultaneous
+from robustdeq.surrogates.solver_path import SolverPath
 from robustdeq.surrogates.state_average import StateAverage
 from robustdeq.surrogates.straight_through import StraightThrough
 from robustdeq.surrogates.through_defence import ThroughDefence, soft_sign
@@ -217,6 +220,24 @@ def test_a_search_after_transfer_begins_where_the_bare_network_is_furthest_wrong
     torch.testing.assert_close(reading.gradient, straight.gradient)
 
 
+def test_a_search_after_a_transient_begins_where_a_solve_passes_nearest_to_another_answer():
+    target, threat = defended(solver=Picard(max_steps=8)), Linf(Fraction(1, 8))
+    surface = AfterTransient(steps=5).bind(target, NOISE)
+    start = surface.start(X, Y, ROWS, threat, NOISE)
+    spent = dict(surface.cost.counts)
+    path = SolverPath(8).bind(target, NOISE)  # no longer than the deployed solver's
+    attack = APGD(steps=5, objective=TransientMargin())
+    found = attack.perturb(Elsewhere(path, None), X, Y, ROWS, threat, NOISE.child("transient", 0))
+    assert torch.equal(start, found[0])
+    assert spent == dict(path.cost.counts)
+    # Each row's start is its own, and each draw's another.
+    torch.testing.assert_close(surface.start(X[2:3], Y[2:3], ROWS[2:3], threat, NOISE), start[2:3])
+    assert not torch.equal(surface.start(X, Y, ROWS, threat, NOISE, 1), start)
+    reading = surface.value_and_grad(start, Y, CrossEntropy(), ROWS)
+    exact = ThroughSolverView().bind(target, NOISE).value_and_grad(start, Y, CrossEntropy(), ROWS)
+    assert torch.equal(reading.gradient, exact.gradient)
+
+
 def test_attacks_that_begin_at_random_begin_where_the_view_says():
     target, threat = defended(Sharpen(Vanilla())), Linf(Fraction(1, 8))
     for attack in (PGD(steps=1), APGD(steps=1), JIIO(rounds=1)):
@@ -273,6 +294,7 @@ def test_every_attack_stays_in_the_ball_on_every_view():
     views = (
         Intermediate(2), StateAverage(3), Simultaneous(3), StraightThrough(), ThroughDefence(),
         Undefended(), AfterTransfer(steps=2), Expectation(draws=2), Differences(4),
+        AfterTransient(steps=2),
         ThroughSolverView(state=2), Transfer(0),
     )  # fmt: skip
     for view in views:
@@ -289,6 +311,7 @@ def test_every_attack_stays_in_the_ball_on_every_view():
         (Simultaneous(), explicit(), "no states"),
         (Truncated(), explicit(), "no states"),
         (ThroughSolverView(), explicit(), "no states"),
+        (AfterTransient(), explicit(), "no states"),
         (Intermediate(90), defended(solver=Picard()), "past the 60 steps"),
         (StateAverage(61), defended(solver=Picard()), "choose 1 to 60"),
         (ThroughSolverView(state=61), defended(solver=Picard()), "choose 1 to 60"),
@@ -305,7 +328,7 @@ def test_a_view_that_does_not_exist_says_why(surrogate, target, reason):
 
 @pytest.mark.parametrize(
     "make", [lambda: Differences(0), lambda: Expectation(draws=0), lambda: ThroughDefence(0),
-             lambda: Transfer(-1), lambda: AfterTransfer(steps=0)],
+             lambda: Transfer(-1), lambda: AfterTransfer(steps=0), lambda: AfterTransient(path=0)],
 )  # fmt: skip
 def test_impossible_views_are_refused(make):
     with pytest.raises(SpecError, match="expected"):

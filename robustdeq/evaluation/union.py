@@ -18,6 +18,7 @@ from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
 from robustdeq.surrogates.after_transfer import AfterTransfer
+from robustdeq.surrogates.after_transient import AfterTransient
 from robustdeq.surrogates.differences import Differences
 from robustdeq.surrogates.intermediate import Intermediate
 from robustdeq.surrogates.simultaneous import Simultaneous
@@ -54,10 +55,12 @@ def white_box(target: DefendedModel, randomised: bool = False) -> tuple[Stage, .
 def every_target(target: DefendedModel) -> tuple[Stage, ...]:
     """Nine wrong classes in turn, each through the deployed solver's own steps.
 
-    The column `apgd-t` of `digits-linf-v2`, with the margin, which needs no number of classes.
+    The column `apgd-t` of `digits-linf-v2`, with the margin, which needs no number of classes; then
+    once more, from inputs at which a solve is wrong on its way.
     """
-    stage = Stage(APGD(steps=30, targets=9, objective=Margin()), ThroughSolverView())
-    return (stage,) if stage.surrogate.applies(target) is None else ()
+    attack = APGD(steps=30, targets=9, objective=Margin())
+    stages = (Stage(attack, ThroughSolverView()), Stage(attack, AfterTransient()))
+    return tuple(stage for stage in stages if stage.surrogate.applies(target) is None)
 
 
 def black_box() -> tuple[Stage, ...]:

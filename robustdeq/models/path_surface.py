@@ -21,8 +21,9 @@ from robustdeq.surface import Cost, Reading
 class PathSurface(NetworkSurface):
     """What the deployed solver's update rule passes through in `steps` steps, never stopping.
 
-    Logits are those of the last state; `states` are z_0 ... z_steps and `residuals` theirs. So an
-    objective can reach for the dynamics themselves. Memory grows with the steps.
+    Logits are those of the last state; `states` are z_0 ... z_steps, `residuals` theirs, and
+    `path_logits` what the network would answer at each, computed only for an objective that needs
+    them. So an objective can reach for the dynamics themselves. Memory grows with the steps.
     """
 
     def __init__(
@@ -31,14 +32,15 @@ class PathSurface(NetworkSurface):
         steps: int,
         deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
+        cost: Cost | None = None,
     ):
-        super().__init__(deployed, Cost())
+        super().__init__(deployed, cost or Cost())
         self._model, self._steps, self._prepare = model, steps, prepare
 
     def view(self, x: Tensor, rows: Rows, needs: frozenset[str]) -> View:
         self.cost.add(calls=len(x))
         with torch.no_grad():
-            return self._path(x, rows)
+            return self._path(x, rows, needs)
 
     def value(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
@@ -52,12 +54,12 @@ class PathSurface(NetworkSurface):
         self.cost.add(calls=len(x))
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            view = self._path(leaf, rows)
+            view = self._path(leaf, rows, objective.needs)
             value = objective(view, y, target)
             (gradient,) = torch.autograd.grad(value.sum(), leaf)
         return Reading(value.detach(), view.logits.detach(), gradient)
 
-    def _path(self, x: Tensor, rows: Rows) -> View:
+    def _path(self, x: Tensor, rows: Rows, needs: frozenset[str] = frozenset()) -> View:
         problem: CellProblem = counted_problem(
             self._model.problem(self._prepare(x, rows)), self.cost
         )
@@ -69,7 +71,10 @@ class PathSurface(NetworkSurface):
             residuals.append(residual(z, fz))
             if number < self._steps:
                 z = self._model.solver.step(number, z, fz, memory)
-        return View(self._model.readout(z), torch.stack(states), torch.stack(residuals))
+        path, logits = torch.stack(states), None
+        if "path_logits" in needs:
+            logits = self._model.readout(path.flatten(0, 1)).unflatten(0, path.shape[:2])
+        return View(self._model.readout(z), path, torch.stack(residuals), logits)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         return self._path(x, rows).logits

@@ -17,13 +17,15 @@ class View:
     logits: Float[Tensor, "batch classes"]
     states: Float[Tensor, "steps batch dim"] | None = None
     residuals: Float[Tensor, "steps batch"] | None = None
+    path_logits: Float[Tensor, "steps batch classes"] | None = None
 
 
 class Objective(Plugin, ABC):
     """A differentiable per-row score that grows towards the attacker's goal.
 
-    `needs` names the parts of a `View` it reads: "logits" always comes, "states" and "residuals"
-    only when declared. Row-separable, so that the gradient of the sum is every row's own gradient.
+    `needs` names the parts of a `View` it reads: "logits" always comes, "states", "residuals" and
+    "path_logits", what the network would answer at each state, only when declared. Row-separable,
+    so that the gradient of the sum is every row's own gradient.
     """
 
     kind: ClassVar[str] = "objectives"

@@ -17,6 +17,7 @@ from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.results.flags import find_flag
+from robustdeq.surrogates.after_transient import AfterTransient
 from robustdeq.surrogates.through_solver import ThroughSolverView
 from robustdeq.testing.toys import TASK
 from robustdeq.training.central import build
@@ -62,6 +63,13 @@ class TestUnion:
 
         assert any(map(as_hard, union(case(honest))))
         assert not any(map(as_hard, union(case(explicit))))
+
+    def test_and_from_where_a_solve_was_wrong_on_its_way(self, honest, explicit, case):
+        def begins_there(stage):
+            return isinstance(stage.surrogate, AfterTransient)
+
+        assert any(map(begins_there, union(case(honest))))
+        assert not any(map(begins_there, union(case(explicit))))
 
 
 class TestGradient:

@@ -15,10 +15,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
         "report", help="compare entrants pair by pair, in Markdown",
-        description="Compare entrants on the images judged for both: difference, interval, "
-        "p-value and a verdict in words, computed from the stored records. With --of, tell of all "
-        "entrants what an attack on the solver's cost, or on each state, has found, what time "
-        "their columns took, or how their audits ended.",
+        description="Compare entrants on the images judged for both, under the attacks that both "
+        "have faced: difference, interval, p-value and a verdict in words, computed from the "
+        "stored records. With --of, tell of all entrants what an attack on the solver's cost, or "
+        "on each state, has found, what time their columns took, or how their audits ended.",
     )  # fmt: skip
     parser.add_argument("entrants", nargs="*", metavar="ENTRANT", help="as the board names them")
     parser.add_argument(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustdeq.errors import SpecError, UnknownName
-from robustdeq.results.evidence import Evidence, Member, gather
+from robustdeq.results.evidence import Evidence, gather, side_by_side
 from robustdeq.results.leaderboard import RANKED_SEEDS, SIGNIFICANCE, paired_test, share_weights
 from robustdeq.results.statistics import (
     Difference,
@@ -47,7 +47,7 @@ class Paired:
 
 
 def compare(store: ResultStore, protocol: str, a: str, b: str) -> Paired:
-    """Compare two entrants by their lowest known figures on their common images.
+    """Compare two entrants on their common images, under the attacks that both have faced.
 
     With three training seeds on both sides the comparison is of defences (Welch with the image
     variance added; paired where they share weights), else of one checkpoint each (McNemar's exact
@@ -88,8 +88,8 @@ def compared(a: Evidence, b: Evidence) -> Paired:
 
 
 def _of_defenses(a: Evidence, b: Evidence) -> Paired:
-    common = a.images & b.images
-    gaps = a.known(common).mean(0) - b.known(common).mean(0)
+    one, other = side_by_side(a, b)
+    gaps = one.mean(0) - other.mean(0)
     seeds = min(len(a.members), len(b.members))
     test = "Paired t test, over shared weights," if share_weights(a, b) else "Welch's t test"
     method = f"{test} between defences with {seeds} training seeds, image variance added."
@@ -98,28 +98,30 @@ def _of_defenses(a: Evidence, b: Evidence) -> Paired:
 
 def _of_checkpoints(a: Evidence, b: Evidence) -> Paired:
     one, other = _one_each(a, b)
-    common = a.images & b.images
-    verdicts = one.known[common], other.known[common]
+    of_a, of_b = side_by_side(a, b)
+    verdicts = of_a[one], of_b[other]
     if all(np.isin(each, (0.0, 1.0)).all() for each in verdicts):
         test = "McNemar's exact test and Newcombe's interval"
         counts = paired_counts(*(each == 1.0 for each in verdicts))
         _, only_a, only_b, _ = counts
-        gap = (only_a - only_b) / int(common.sum())
+        gap = (only_a - only_b) / len(verdicts[0])
         difference = Difference(gap, newcombe(*counts), mcnemar(only_a, only_b))
     else:
         test = "A paired t test over images, one side's answers being random,"
         difference = difference_over_images(*verdicts)
     method = (
-        f"{test} between two checkpoints (training seeds {one.seed} and {other.seed}): it compares "
-        f"checkpoints, not defences, which takes {RANKED_SEEDS} seeds of each."
+        f"{test} between two checkpoints (training seeds {a.members[one].seed} and "
+        f"{b.members[other].seed}): it compares checkpoints, not defences, which takes "
+        f"{RANKED_SEEDS} seeds of each."
     )
     return _paired(a, b, difference, method, 1, verdicts[0] - verdicts[1])
 
 
-def _one_each(a: Evidence, b: Evidence) -> tuple[Member, Member]:
-    """The members of the lowest common training seed, or the first of each."""
-    pairs = [(m, o) for m in a.members for o in b.members if m.seed == o.seed]
-    return pairs[0] if pairs else (a.members[0], b.members[0])
+def _one_each(a: Evidence, b: Evidence) -> tuple[int, int]:
+    """Which members have the lowest common training seed, or else are the first of each."""
+    seeds = [member.seed for member in b.members]
+    pairs = [(i, seeds.index(m.seed)) for i, m in enumerate(a.members) if m.seed in seeds]
+    return pairs[0] if pairs else (0, 0)
 
 
 def _paired(

@@ -24,9 +24,15 @@ class Member:
 
     Verdicts are (n,) over the data slice: 1 survived, 0 broken, between them the share of draws
     that survived where answers are random, NaN not judged. `protocol` is the
-    per-image worst case over the required columns and attack seeds, `known` over the
-    further records of the same weights as well, on the same images. Columns with another goal than
-    the label, or on another deployment, are required as well and have no verdicts here.
+    per-image worst case over the required columns and attack seeds, `known` over further attacks on
+    the same weights as well, on the same images. Columns with another goal than the label, or on
+    another deployment, are required as well and have no verdicts here.
+
+    Attributes:
+        columns: verdicts by the name of a required column.
+        beyond: verdicts by the canonical spec of a further one.
+        derived: which of these attack through what the entrant does at inference.
+        judged: which images every required column judged.
     """
 
     seed: int
@@ -35,8 +41,10 @@ class Member:
     further: tuple[Record, ...]
     audits: tuple[Record, ...]
     columns: dict[str, Float[ndarray, " n"]]
+    beyond: dict[str, Float[ndarray, " n"]]
+    derived: frozenset[str]
     clean: Float[ndarray, " n"]
-    known: Float[ndarray, " n"]
+    judged: Bool[ndarray, " n"]
     reweighted: bool
 
     @property
@@ -46,6 +54,11 @@ class Member:
     @property
     def protocol(self) -> Float[ndarray, " n"]:
         return _worst(self.columns.values())
+
+    def known(self, faced: frozenset[str] | None = None) -> Float[ndarray, " n"]:
+        """The per-image worst case over the protocol and all further attacks, or some of them."""
+        further = [v for spec, v in self.beyond.items() if faced is None or spec in faced]
+        return np.where(self.judged, _worst([self.protocol, *further]), np.nan)
 
     @property
     def records(self) -> list[Record]:
@@ -92,11 +105,7 @@ class Evidence:
     @cached_property
     def images(self) -> Bool[ndarray, " n"]:
         """Which images were judged for every training seed."""
-        return np.asarray(~np.isnan(self._known).any(axis=0))
-
-    @cached_property
-    def _known(self) -> Float[ndarray, "seeds n"]:
-        return np.stack([member.known for member in self.members])
+        return np.logical_and.reduce([member.judged for member in self.members])
 
     def clean(self) -> Float[ndarray, "seeds images"]:
         return np.stack([member.clean for member in self.members])[:, self.images]
@@ -104,10 +113,31 @@ class Evidence:
     def protocol(self) -> Float[ndarray, "seeds images"]:
         return np.stack([member.protocol for member in self.members])[:, self.images]
 
-    def known(self, among: Bool[ndarray, " n"] | None = None) -> Float[ndarray, "seeds images"]:
-        """The verdicts behind the lowest known figure, on some of the judged images or on all."""
+    def known(
+        self, among: Bool[ndarray, " n"] | None = None, faced: frozenset[str] | None = None
+    ) -> Float[ndarray, "seeds images"]:
+        """The verdicts behind the lowest known figure, on some of the judged images or on all.
+
+        Args:
+            faced: of further attacks these alone, by their canonical specs.
+        """
         images = self.images if among is None else among
-        return self._known[:, images]
+        return np.stack([member.known(faced) for member in self.members])[:, images]
+
+
+def side_by_side(a: Evidence, b: Evidence) -> tuple[ndarray, ndarray]:
+    """The verdicts (seeds, images) of two rows under the same attacks, on their common images.
+
+    Of attacks beyond the protocol those count that every seed of both has faced, so that no row
+    loses to another by being attacked alone; and those through what a row does at inference, of
+    which the other one has nothing.
+    """
+    common = a.images & b.images
+    both = frozenset.intersection(
+        *(frozenset(member.beyond) for member in (*a.members, *b.members))
+    )
+    faced = both.union(*(member.derived for member in (*a.members, *b.members)))
+    return a.known(common, faced), b.known(common, faced)
 
 
 def gather(store: ResultStore, protocol: ResolvedProtocol) -> list[Evidence]:
@@ -179,9 +209,9 @@ def _member(
     survived = {name: verdict for name, (_, verdict) in judged.items()}
     protocol_worst = _worst(survived.values())
     cut = [survived[name] for name in done if done[name].column not in columns]
-    outside = np.isnan([protocol_worst, *cut]).any(axis=0)
-    known = _worst([protocol_worst, *(verdicts(store, record)[1] for record in further)])
-    known[outside] = np.nan
+    beyond = defaultdict(list)
+    for record in further:
+        beyond[canonical(record.column)].append(verdicts(store, record)[1])
     return Member(
         seed=seed,
         wanted=tuple(column["name"] for column in columns),
@@ -189,10 +219,18 @@ def _member(
         further=further,
         audits=tuple(r for r in present if r.column.get("goal") == "audit"),
         columns=survived,
+        beyond={spec: _worst(found) for spec, found in beyond.items()},
+        derived=frozenset(canonical(record.column) for record in further if _derived(record)),
         clean=_worst(correct for correct, _ in judged.values()),
-        known=known,
+        judged=np.asarray(~np.isnan([protocol_worst, *cut]).any(axis=0)),
         reweighted=any(record.checkpoint != checkpoint for record in belonging),
     )
+
+
+def _derived(record: Record) -> bool:
+    """Whether a record's column attacks through what its entrant does at inference."""
+    views = record.entrant.get("adaptive", ())
+    return all(stage.get("surrogate") in views for stage in record.column["stages"])
 
 
 def _sorted_out(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from robustdeq.results.cross_flags import cross_flags
-from robustdeq.results.evidence import Evidence, Member, gather
+from robustdeq.results.evidence import Evidence, Member, gather, side_by_side
 from robustdeq.results.flags import find_flag, in_order
 from robustdeq.results.protocol import ResolvedProtocol
 from robustdeq.results.record import DEPLOYMENT
@@ -98,9 +98,8 @@ def standings_of(evidence: list[Evidence], protocol: ResolvedProtocol) -> list[S
 
 
 def paired_test(a: Evidence, b: Evidence) -> Difference:
-    """Test the lowest known figures of two defences on the images judged for both."""
-    common = a.images & b.images
-    return difference_of_defenses(a.known(common), b.known(common), share_weights(a, b))
+    """Test the figures of two defences under the same attacks, on the images judged for both."""
+    return difference_of_defenses(*side_by_side(a, b), share_weights(a, b))
 
 
 def share_weights(a: Evidence, b: Evidence) -> bool:

@@ -117,8 +117,9 @@ def _controls(board: Board) -> list[str]:
     return [
         "## Against their controls",
         "Points of robust accuracy that a row keeps beyond its control, on the images judged for "
-        "both: beyond the same weights without what its inference does, or beyond the training "
-        "that it alone may be ranked against. p is adjusted over the table (Holm).",
+        "both and under the attacks that both have faced: beyond the same weights without what its "
+        "inference does, or beyond the training that it alone may be ranked against. p is adjusted "
+        "over the table (Holm).",
         table(header, rows, left=("entrant", "control", "verdict")),
     ]
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robustdeq.errors import SpecError
 from robustdeq.registry import Plugin
 
 
@@ -30,6 +31,19 @@ class Objective(Plugin, ABC):
 
     kind: ClassVar[str] = "objectives"
     needs: ClassVar[frozenset[str]] = frozenset({"logits"})
+
+    def shown(self, part: Tensor | None, what: str) -> Tensor:
+        """A part of a view that is there only when it was asked for; `what` says it in words.
+
+        Raises:
+            SpecError: the view does not show it.
+        """
+        if part is None:
+            raise SpecError(
+                f"objective {self.plugin_name()!r} reads {what}, which this surrogate does not "
+                "show; use the surrogate 'solver-path'"
+            )
+        return part
 
     @abstractmethod
     def __call__(

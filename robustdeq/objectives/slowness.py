@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robustdeq.errors import SpecError
 from robustdeq.objectives.base import Objective, View
 
 
@@ -31,11 +30,7 @@ class Slowness(Objective):
     def __call__(
         self, view: View, y: Int[Tensor, " batch"], target: Tensor | None = None
     ) -> Float[Tensor, " batch"]:
-        if view.residuals is None:
-            raise SpecError(
-                "objective 'slowness' reads residuals, which this surrogate does not show; use the "
-                "surrogate 'solver-path'"
-            )
-        late = view.residuals[len(view.residuals) // 2 :]
+        residuals = self.shown(view.residuals, "residuals")
+        late = residuals[len(residuals) // 2 :]
         tiny = torch.finfo(late.dtype).tiny
         return late.clamp_min(tiny).log().mean(0)

@@ -40,12 +40,8 @@ class TransientMargin(Objective):
     def __call__(
         self, view: View, y: Int[Tensor, " batch"], target: Tensor | None = None
     ) -> Float[Tensor, " batch"]:
-        if view.path_logits is None:
-            raise SpecError(
-                "objective 'transient-margin' reads the answers of all states, which this "
-                "surrogate does not show; use the surrogate 'solver-path'"
-            )
-        late = view.path_logits[min(self.first, len(view.path_logits) - 1) :]
+        path = self.shown(view.path_logits, "the answers of all states")
+        late = path[min(self.first, len(path) - 1) :]
         steps = len(late)
         aim = None if target is None else target.repeat(steps)
         margins = Margin()(View(late.flatten(0, 1)), y.repeat(steps), aim)

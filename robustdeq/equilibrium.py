@@ -22,6 +22,11 @@ def residual(
     return torch.nan_to_num(value, nan=torch.inf, posinf=torch.inf)
 
 
+def with_value(value: Tensor, differentiable: Tensor) -> Tensor:
+    """`value`, bit for bit, with the gradient of `differentiable`."""
+    return value.detach() + (differentiable - differentiable.detach())
+
+
 class FixedPointProblem(ABC):
     """Find z with z = f(z), for a batch of independent rows; states are flat, (B, D)."""
 
@@ -56,7 +61,7 @@ class Equilibrium:
     """A solver's answer, row by row.
 
     Attributes:
-        z: the returned states, detached.
+        z: the returned states; detached, unless the solve was asked for its graph.
         residual: of exactly these states.
         nfe: evaluations of f spent on the row.
         returned_at: solver steps between the start and the returned state.

@@ -84,6 +84,23 @@ def test_through_solver_stops_where_each_row_stopped(injections):
         torch.testing.assert_close(found[row], neumann(stop, g)[row], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "adjoint", [ThroughSolver(), Exact(TIGHT_IMPLICIT), TIGHT_IMPLICIT, Unrolled(), JacobianFree()]
+)
+def test_an_adjoint_solves_and_attaches_at_once(injections, adjoint):
+    u, g = injections
+    solver = Picard(tol=0.3, max_steps=4)
+    leaf = u.clone().requires_grad_()
+    plain = solve(TOY.problem(u), solver, (1,))
+    found = adjoint.solve(TOY.problem(leaf), solver, (1,))
+    assert torch.equal(found.z, plain.z)
+    assert torch.equal(found.states, plain.states)
+    (direction,) = torch.autograd.grad(found.z, leaf, g)
+    torch.testing.assert_close(direction, gradient(adjoint, solver, u, g), rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        assert not adjoint.solve(TOY.problem(leaf), solver).z.requires_grad
+
+
 @pytest.mark.parametrize(("steps", "damping"), [(1, 1.0), (4, 1.0), (3, 0.4)])
 def test_unrolling_truncates_the_neumann_series(injections, steps, damping):
     u, g = injections

@@ -1,14 +1,17 @@
 """The contract of an adjoint."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from robustdeq.equilibrium import Equilibrium, FixedPointProblem
 from robustdeq.registry import Plugin
-from robustdeq.solvers.base import Solver
+from robustdeq.solvers.base import Solver, solve
 
 
 class Adjoint(Plugin, ABC):
@@ -31,7 +34,15 @@ class Adjoint(Plugin, ABC):
             solver: the one that found the equilibrium, cold.
         """
 
+    def solve(
+        self, problem: FixedPointProblem, solver: Solver, record: Sequence[int] = ()
+    ) -> Equilibrium:
+        """The cold equilibrium, its z attached where gradients are enabled.
 
-def with_value(value: Tensor, differentiable: Tensor) -> Tensor:
-    """`value`, bit for bit, with the gradient of `differentiable`."""
-    return value.detach() + (differentiable - differentiable.detach())
+        Args:
+            record: iterates to keep, detached, by step number (0 is the start).
+        """
+        found = solve(problem, solver, record)
+        if not torch.is_grad_enabled():
+            return found
+        return replace(found, z=self.attach(problem, found, solver))

@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from robustdeq.adjoints.base import Adjoint, with_value
+from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.implicit import Implicit
-from robustdeq.equilibrium import Equilibrium, FixedPointProblem
+from robustdeq.equilibrium import Equilibrium, FixedPointProblem, with_value
 from robustdeq.solvers.base import Solver, replay
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from robustdeq.adjoints.base import Adjoint, with_value
-from robustdeq.equilibrium import Equilibrium, FixedPointProblem
+from robustdeq.adjoints.base import Adjoint
+from robustdeq.equilibrium import Equilibrium, FixedPointProblem, with_value
 from robustdeq.solvers.base import Solver
 
 

@@ -14,7 +14,7 @@ from robustdeq.errors import SpecError
 from robustdeq.models.deq import DEQClassifier, require_deq
 from robustdeq.models.mdeq import MultiscaleCell, MultiscaleHead, initialise, stem
 from robustdeq.noise import RowNoise
-from robustdeq.solvers.base import Solver, solve
+from robustdeq.solvers.base import Solver
 from robustdeq.solvers.picard import Picard
 
 
@@ -120,8 +120,7 @@ class MDEQ(Defense):
             for _ in range(self.depth):
                 z = problem(z)
             return model.readout(z)
-        equilibrium = solve(problem, model.solver)
-        return model.readout(model.adjoint.attach(problem, equilibrium, model.solver))
+        return model.readout(model.adjoint.solve(problem, model.solver).z)
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         model = require_deq(target.classifier, self.chain)

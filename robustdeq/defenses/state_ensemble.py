@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.defenses.base import Card, DefendedModel, Sign, Task, Wrapper
 from robustdeq.defenses.readouts import network_with_states, refuse_own_inference, transformed
 from robustdeq.equilibrium import CellProblem, Equilibrium
@@ -13,7 +14,6 @@ from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
 from robustdeq.models.deq import DEQClassifier, require_deq
 from robustdeq.noise import RowNoise
-from robustdeq.solvers.base import replay, solve
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class StateEnsemble(Wrapper):
         answer, mean = self._answer(model, problem)
         if not torch.is_grad_enabled():
             return model.readout(mean)
-        total = replay(problem, model.solver, answer.returned_at)
+        total = answer.z
         z, memory = problem.z0, {}
         for number in range(self.states):
             following = model.solver.step(number, z, problem(z), memory)
@@ -73,8 +73,8 @@ class StateEnsemble(Wrapper):
         return model.readout(total / (self.states + 1))
 
     def _answer(self, model: DEQClassifier, problem: CellProblem) -> tuple[Equilibrium, Tensor]:
-        """The equilibrium, and the mean of the states."""
-        answer = solve(problem, model.solver, record=range(1, self.states + 1))
+        """The equilibrium, where gradients are enabled in its graph, and the mean of the states."""
+        answer = ThroughSolver().solve(problem, model.solver, range(1, self.states + 1))
         assert answer.states is not None
         return answer, (answer.states.sum(0) + answer.z) / (self.states + 1)
 

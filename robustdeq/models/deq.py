@@ -76,11 +76,7 @@ class DEQClassifier(Classifier):
         return replay(problem, solver, stopped)
 
     def forward(self, x: Tensor) -> Tensor:
-        problem = self.problem(x)
-        equilibrium = solve(problem, self.solver)
-        if not torch.is_grad_enabled():
-            return self.readout(equilibrium.z)
-        return self.readout(self.adjoint.attach(problem, equilibrium, self.solver))
+        return self.readout(self.adjoint.solve(self.problem(x), self.solver).z)
 
     @torch.no_grad()
     def predict(self, x: Tensor, record: Sequence[int] = ()) -> Prediction:

@@ -118,8 +118,7 @@ class EquilibriumSurface(NetworkSurface):
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
         problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
         adjoint = Exact(Implicit(self._adjoint_solver))
-        z = adjoint.attach(problem, solve(problem, self._model.solver), self._model.solver)
-        return self._model.readout(z)
+        return self._model.readout(adjoint.solve(problem, self._model.solver).z)
 
     def _implicit(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None

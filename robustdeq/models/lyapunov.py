@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, relu, softplus
 
-from robustdeq.adjoints.base import with_value
+from robustdeq.equilibrium import with_value
 from robustdeq.errors import SpecError
 
 Backward = Literal["exact", "identity", "smooth", "constant"]

@@ -8,7 +8,6 @@ from robustdeq.adjoints.exact import Exact
 from robustdeq.models.cells import Cell
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.lyapunov import LyapunovProjection
-from robustdeq.solvers.base import solve
 
 State = Float[Tensor, "batch *state"]
 
@@ -77,9 +76,8 @@ class CentredInjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         model = self.nominal
         problem = model.problem(x)
-        answer = solve(problem, model.solver)
-        z = Exact().attach(problem, answer, model.solver) if torch.is_grad_enabled() else answer.z
-        return torch.cat([problem.context[0], z.unflatten(1, model.state)], dim=1)
+        z = Exact().solve(problem, model.solver).z.unflatten(1, model.state)
+        return torch.cat([problem.context[0], z], dim=1)
 
 
 class CentredCell(Cell):

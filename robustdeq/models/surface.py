@@ -188,8 +188,7 @@ def adjoint_surface(
 
     def differentiable(x: Tensor, rows: Rows) -> Tensor:
         problem = counted_problem(model.problem(prepare(x, rows)), cost)
-        equilibrium = solve(problem, model.solver)
-        return model.readout(adjoint.attach(problem, equilibrium, model.solver))
+        return model.readout(adjoint.solve(problem, model.solver).z)
 
     return AutogradSurface(logits, differentiable, deployed, cost)
 

@@ -9,7 +9,7 @@ from robustdeq import registry
 from robustdeq.equilibrium import CellProblem, FixedPointProblem, residual
 from robustdeq.errors import SpecError
 from robustdeq.solvers import base
-from robustdeq.solvers.base import replay, solve
+from robustdeq.solvers.base import replay, solve, solve_in_graph
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 from robustdeq.testing.toys import LinearToy, TanhToy
@@ -203,6 +203,53 @@ def test_a_replay_gives_what_the_solve_returned(name):
     found = solve(problem, solver)
     replayed = replay(problem, solver, found.returned_at)
     torch.testing.assert_close(replayed, found.z, rtol=1e-12, atol=1e-12)
+
+
+def leaves(factors):
+    """`scaled`, and the factors as a leaf to differentiate by."""
+    problem = scaled(factors)
+    leaf = problem.context[0].requires_grad_()
+    return problem, leaf
+
+
+@every_solver
+def test_a_solve_in_its_graph_is_the_same_solve_with_the_gradient_of_its_steps(name):
+    factors = [0.0, 0.2, -0.9, 0.5, 0.95, 0.1, -0.3, 0.8]
+    solver = registry.find("solvers", name)(max_steps=30)
+    problem, leaf = leaves(factors)
+    plain, found = solve(problem, solver, (2,)), solve_in_graph(problem, solver, (2,))
+    for field in (*FIELDS, "states"):
+        assert torch.equal(getattr(found, field), getattr(plain, field))
+        assert getattr(found, field).requires_grad == (field == "z")
+    replayed = replay(problem, solver, plain.returned_at)
+    (gradient,), (expected,) = (torch.autograd.grad(z.sum(), leaf) for z in (found.z, replayed))
+    torch.testing.assert_close(gradient, expected, rtol=1e-9, atol=1e-9)
+    assert gradient[1:].abs().min() > 0  # the first answer is 1 whatever z is
+
+
+def test_a_solve_in_its_graph_evaluates_no_step_twice():
+    sizes, twice = [], []
+    solve(Counted(scaled([0.5, 0.9]), sizes), Picard())
+    solve_in_graph(Counted(leaves([0.5, 0.9])[0], twice), Picard())
+    assert twice == sizes
+
+
+def test_a_row_that_overflows_keeps_the_gradient_of_the_state_it_returned():
+    """Its later steps are infinite, and would turn a zero on their way back into no number."""
+
+    a = torch.tensor([[0.5], [3.0]], dtype=torch.float64, requires_grad=True)
+    start = torch.ones(2, 1, dtype=torch.float64)
+    problem = CellProblem(lambda z, a: torch.exp(a * z) / 10, (a,), start)
+    found = solve_in_graph(problem, Picard(max_steps=20))
+    assert found.converged.tolist() == [True, False]
+    assert found.nfe[1] < 20
+    (gradient,) = torch.autograd.grad(found.z.sum(), a)
+    assert gradient.isfinite().all()
+
+
+@every_solver
+def test_a_solve_of_no_rows_in_its_graph_is_no_rows(name):
+    assert solve_in_graph(leaves([])[0], registry.find("solvers", name)()).z.shape == (0, 1)
 
 
 def test_a_replay_of_no_rows_is_no_rows():

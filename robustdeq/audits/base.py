@@ -1,9 +1,11 @@
 """The contract of an audit."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -11,6 +13,8 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.judge import Judge
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
+from robustdeq.results.draft import Draft
+from robustdeq.spec import digest
 from robustdeq.threats.base import ThreatModel
 
 
@@ -25,6 +29,7 @@ class Case:
         seed: of every random draw; an audit is repeated under another one before it is believed.
         randomised: whether the target's answers depend on its noise.
         standing: which images withstood the white-box union, where it has been run already.
+        draft: has what several audits ask for, and an interrupted one had finished.
     """
 
     target: DefendedModel
@@ -36,11 +41,18 @@ class Case:
     seed: int = 0
     randomised: bool = False
     standing: Bool[Tensor, " n"] | None = None
+    draft: Draft = field(default_factory=Draft)
 
     @property
     def noise(self) -> NoiseStream:
         """The stream that attacks and draws of this case are keyed by."""
         return NoiseStream(self.seed).child("audit")
+
+    def once(self, name: str, make: Callable[[], Bool[Tensor, " n"]]) -> Bool[Tensor, " n"]:
+        """A yes or no for each image, made once for these images and this seed."""
+        name = f"{name}, seed {self.seed}, images {digest(self.rows.tolist(), 8)}"
+        answers = self.draft.part(name, lambda: make().tolist())
+        return torch.tensor(answers, dtype=torch.bool, device=self.y.device)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,9 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
 from robustdeq.evaluation.judge import Judge
 from robustdeq.registry import find, names
-from robustdeq.results.draft import UNKEPT, Draft
+from robustdeq.results.draft import Draft
 from robustdeq.results.statistics import holm
+from robustdeq.spec import digest
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
 
@@ -63,7 +64,7 @@ def examine(
     progress: Callable[[str], None] = lambda audit: None,
     audits: Sequence[str] | None = None,
     seed: int = 0,
-    draft: Draft = UNKEPT,
+    draft: Draft | None = None,
 ) -> Report:
     """Run every audit on images x (n, *image) of labels y.
 
@@ -75,16 +76,17 @@ def examine(
         load: the target, built and loaded afresh; the attacked and the judged copy are two.
         audits: names; by default all there are.
         seed: of every draw; the next one is that of repetitions.
-        draft: has what an interrupted examination of the same target and images had finished.
+        draft: has what an interrupted examination of the same target and images had finished; by
+            default there was none.
 
     Raises:
         UnknownName: an audit that nobody wrote.
     """
     chosen = [find("audits", name)() for name in (names("audits") if audits is None else audits)]
     rows = torch.arange(len(y), device=y.device)
-    case = Case(load(), Judge(load(), 128), x, y, rows, threat, seed)
+    case = Case(load(), Judge(load(), 128), x, y, rows, threat, seed, draft=draft or Draft())
     progress("union")
-    opened = draft.part("union", partial(_opened, load, case))
+    opened = case.draft.part("union", partial(_opened, load, case))
     standing = torch.tensor(opened["standing"], dtype=torch.bool, device=y.device)
     case = replace(case, randomised=opened["randomised"], standing=standing)
     lines = [Line("checks", f["name"], "raised", f["detail"]) for f in opened["findings"]]
@@ -92,8 +94,8 @@ def examine(
     for audit in chosen:
         progress(audit.plugin_name())
         reason = audit.applies(case.target)
-        found.append((audit, reason, [] if reason else _measures(audit, case, draft)))
-    lines += [line for lines in _settled(found, case, progress, draft) for line in lines]
+        found.append((audit, reason, [] if reason else _measures(audit, case)))
+    lines += [line for lines in _settled(found, case, progress) for line in lines]
     n = max(len(y), 1)
     return Report(len(y), sum(opened["right"]) / n, int(standing.sum()) / n, tuple(lines))
 
@@ -115,10 +117,10 @@ def _opened(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
     }
 
 
-def _measures(audit: Audit, case: Case, draft: Draft) -> list[Measure]:
+def _measures(audit: Audit, case: Case) -> list[Measure]:
     """The figures of an audit under the case's seed."""
-    name = f"{audit.plugin_name()}, seed {case.seed}"
-    made = draft.part(name, lambda: [asdict(measure) for measure in audit.examine(case)])
+    name = f"{audit.plugin_name()} {digest(audit, 8)}, seed {case.seed}"
+    made = case.draft.part(name, lambda: [asdict(measure) for measure in audit.examine(case)])
     return [Measure(**each) for each in made]
 
 
@@ -126,7 +128,6 @@ def _settled(
     found: list[tuple[Audit, str | None, list[Measure]]],
     case: Case,
     progress: Callable[[str], None],
-    draft: Draft,
 ) -> Iterator[list[Line]]:
     """The lines of each audit, once what it raised has been asked again."""
     adjusted = iter(holm([m.p for _, _, measures in found for m in measures if m.p is not None]))
@@ -143,7 +144,7 @@ def _settled(
         again: list[Measure] = []
         if any(raised):
             progress(f"{name}, another seed")
-            again = _measures(audit, replace(case, seed=case.seed + 1, standing=None), draft)
+            again = _measures(audit, replace(case, seed=case.seed + 1, standing=None))
         repeated = {m.flag for m in again if m.raised}
         yield [
             Line(name, m.flag, _outcome(up, m.flag in repeated), m.detail, _plain(m.value), m.limit)

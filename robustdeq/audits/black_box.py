@@ -27,6 +27,6 @@ class BlackBox(Audit):
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)
         standing = survivors(case)
-        broken = standing & ~withstanding(case, black_box(), standing)
+        left = case.once("black box", lambda: withstanding(case, black_box(), standing))
         flag = "black-box-beats-white-box"
-        return [against_rerun(case, flag, "black-box attacks", standing, broken)]
+        return [against_rerun(case, flag, "black-box attacks", standing & ~left)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from robustdeq.attacks.base import Attack
 from robustdeq.audits.base import Audit, Case, Measure
-from robustdeq.audits.outsiders import first, survivors, union, withstanding
+from robustdeq.audits.outsiders import first, survivors, survivors_again, union, withstanding
 from robustdeq.evaluation.protocol import Stage
 
 _LIMIT = 0.02  # points that a board may be off by before an attack counts as unfinished
@@ -36,15 +36,15 @@ class Budget(Audit):
 
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)
-        stages = union(case)
-        twice = tuple(Stage(doubled(stage.attack), stage.surrogate) for stage in stages)
+        twice = tuple(Stage(doubled(stage.attack), stage.surrogate) for stage in union(case))
         standing, n = survivors(case), len(case.y)
         stood = int(standing.sum())
-        gain = stood - int(withstanding(case, twice, standing).sum())
+        left = case.once("union, doubled", lambda: withstanding(case, twice, standing))
+        gain = stood - int(left.sum())
         detail = f"twice the budget broke {gain} of the {stood} of {n} images that withstood it"
         raised = gain > _LIMIT * n
         if raised:
-            again = stood - int(withstanding(case, stages, standing, rerun=1).sum())
+            again = stood - int(survivors_again(case).sum())
             raised = gain > again
             detail += f", another seed {again}"
         return [Measure("more-steps-help", gain / n, _LIMIT, raised, detail)]

@@ -43,4 +43,4 @@ class Noise(Audit):
             finite = torch.isfinite(logits).all(1)
             left[rows] = (margin(logits, case.y[rows]) > 0) & finite
         outsider = f"noise ({self.points} points an image)"
-        return [against_rerun(case, "noise-beats-attack", outsider, standing, standing & ~left)]
+        return [against_rerun(case, "noise-beats-attack", outsider, standing & ~left)]

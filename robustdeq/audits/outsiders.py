@@ -68,7 +68,15 @@ def withstanding(
 
 def survivors(case: Case) -> Bool[Tensor, " n"]:
     """Which images withstand the white-box union; attacked only where that is not known yet."""
-    return withstanding(case, union(case)) if case.standing is None else case.standing
+    if case.standing is not None:
+        return case.standing
+    return case.once("union", lambda: withstanding(case, union(case)))
+
+
+def survivors_again(case: Case) -> Bool[Tensor, " n"]:
+    """Which of the survivors withstand the same union once more, with draws of its own."""
+    standing = survivors(case)
+    return case.once("union, once more", lambda: withstanding(case, union(case), standing, rerun=1))
 
 
 def beats(only_outsider: int, only_rerun: int, n: int) -> tuple[float, float]:
@@ -82,24 +90,21 @@ def beats(only_outsider: int, only_rerun: int, n: int) -> tuple[float, float]:
     return (only_outsider - only_rerun) / n, p
 
 
-def against_rerun(
-    case: Case, flag: str, outsider: str, standing: Tensor, broken: Bool[Tensor, " n"]
-) -> Measure:
+def against_rerun(case: Case, flag: str, outsider: str, broken: Bool[Tensor, " n"]) -> Measure:
     """Whether an outsider that broke images which withstood the white-box union is a warning.
 
     The union is attacked with another seed only where there is something to hold it against.
 
     Args:
         outsider: its name, for the detail.
-        standing: which images withstood the union.
-        broken: which of these the outsider broke.
+        broken: which of the union's survivors the outsider broke.
     """
+    standing = survivors(case)
     n, stood = len(case.y), int(standing.sum())
     if not bool(broken.any()):
         detail = f"{outsider} broke none of the {stood} of {n} images that withstood the union"
         return Measure(flag, 0.0, POINT, False, detail, 1.0)
-    stages = union(case)
-    again = standing & ~withstanding(case, stages, standing, rerun=1)
+    again = standing & ~survivors_again(case)
     difference, p = beats(int((broken & ~again).sum()), int((again & ~broken).sum()), n)
     detail = (
         f"{outsider} broke {int(broken.sum())} of the {stood} of {n} images that withstood the "

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -14,7 +14,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, ContractViolation
 from robustdeq.evaluation.adaptive import derived_views
 from robustdeq.evaluation.trial import Trial
-from robustdeq.results.draft import UNKEPT, Draft
+from robustdeq.results.draft import Draft
 from robustdeq.results.record import SCHEMA, Record
 from robustdeq.spec import encode
 from robustdeq.version import SEMANTICS, __version__
@@ -56,7 +56,7 @@ class Bench:
     run: int = 0
     source: Callable[[Entrant], Source] = no_source
     randomised: bool = False
-    draft: Draft = UNKEPT
+    draft: Draft = field(default_factory=Draft)
 
 
 class Guard:

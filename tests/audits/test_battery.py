@@ -9,17 +9,17 @@ from planted import Detached, Scaled, Shifting, flipped, wrapped
 
 from robustdeq.attacks.pgd import PGD
 from robustdeq.attacks.square import Square
-from robustdeq.audits import battery
+from robustdeq.audits import battery, black_box, outsiders
 from robustdeq.audits.base import Audit, Measure
 from robustdeq.audits.battery import examine
 from robustdeq.audits.gradient import Gradient
 from robustdeq.audits.logit_scale import LogitScale
 from robustdeq.errors import StoreError, UnknownName
 from robustdeq.evaluation.protocol import Stage
-from robustdeq.results.draft import UNKEPT, Draft
+from robustdeq.results.draft import Draft
 from robustdeq.threats.linf import Linf
 
-LINF = Linf(Fraction(1, 8))
+LINF, WIDE = Linf(Fraction(1, 8)), Linf(Fraction(1, 2))
 
 
 @pytest.fixture(autouse=True)
@@ -30,9 +30,9 @@ def quick(monkeypatch):
     monkeypatch.setattr("robustdeq.audits.black_box.black_box", lambda: black)
 
 
-def run(target, *audits, draft=UNKEPT):
+def run(target, *audits, draft=None, threat=LINF):
     x, y = DATA.test.images[:12], DATA.test.labels[:12]
-    return examine(lambda: target, x, y, LINF, audits=audits, draft=draft)
+    return examine(lambda: target, x, y, threat, audits=audits, draft=draft)
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,42 @@ def test_an_interrupted_one_goes_on_and_ends_as_if_nothing_had_happened(
     assert run(target, *audits, draft=Draft(path)) == whole
     Draft(path).discard()
     assert not path.exists()
+
+
+def test_what_two_audits_ask_of_the_union_it_is_asked_once(honest, monkeypatch):
+    asked, attack = [], outsiders.withstanding
+
+    def counted(case, stages, standing=None, rerun=0):
+        asked.append((case.seed, rerun))
+        return attack(case, stages, standing, rerun)
+
+    monkeypatch.setattr(outsiders, "withstanding", counted)
+    report = run(flipped(honest), "black-box", "noise", threat=WIDE)
+    assert "black-box-beats-white-box" in report.flags
+    assert sum("another seed of the union" in line.detail for line in report.lines) == 2
+    assert sorted(asked) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_an_interrupted_search_is_not_searched_again(honest, monkeypatch, tmp_path):
+    target, path = flipped(honest), tmp_path / "audit.json"
+    whole = run(target, "black-box", threat=WIDE)
+
+    def interrupted(case):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(outsiders, "survivors_again", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(target, "black-box", draft=Draft(path), threat=WIDE)
+    search, seeds = black_box.withstanding, []
+
+    def other_seeds_alone(case, stages, standing):
+        seeds.append(case.seed)
+        return search(case, stages, standing)
+
+    monkeypatch.setattr(black_box, "withstanding", other_seeds_alone)
+    assert run(target, "black-box", draft=Draft(path), threat=WIDE) == whole
+    assert seeds == [1]
 
 
 def test_a_damaged_draft_is_named(honest, tmp_path):

@@ -1,10 +1,14 @@
-"""The seam of a cell: what depends on the weights alone is computed once per problem."""
+"""The seams of a cell: what is computed once per problem, and how its states lie in memory."""
 
+import pytest
 import torch
 
+from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.models.cells import Cell, TanhCell
 from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.layout import Layout
+from robustdeq.models.stock import stock_network
 from robustdeq.solvers.base import solve
 from robustdeq.solvers.picard import Picard
 
@@ -56,3 +60,28 @@ def test_the_next_problem_sees_the_weights_of_its_own_moment():
 def test_a_cell_that_derives_nothing_is_its_own_map():
     cell = TanhCell(4)
     assert cell.fixed() is cell
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_rows_and_states_are_one_memory_either_way(channels_last):
+    layout = Layout((3, 2, 4), channels_last)
+    rows = torch.arange(48.0).reshape(2, 24)
+    states = layout.shaped(rows)
+    assert states.shape == (2, 3, 2, 4)
+    assert layout.flat(states).data_ptr() == states.data_ptr() == rows.data_ptr()
+    assert torch.equal(layout.flat(states), rows)
+    by_hand = torch.rand(2, 3, 2, 4)
+    assert torch.equal(layout.shaped(layout.flat(by_hand)), by_hand)
+
+
+def test_where_the_channels_lie_changes_no_answer():
+    x = torch.rand(5, 1, 8, 8, dtype=torch.float64)
+    model = stock_network((1, 8, 8), 10, 8, Picard(tol=1e-10, max_steps=200), ThroughSolver())
+    answers, gradients = [], []
+    for channels_last in (False, True):
+        model.double().cell.channels_last = channels_last
+        leaf = x.clone().requires_grad_()
+        answers.append(model(leaf))
+        gradients += torch.autograd.grad(answers[-1].logsumexp(1).sum(), leaf)
+    torch.testing.assert_close(*answers, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-8)

@@ -10,7 +10,14 @@ Map = Callable[..., Tensor]
 
 
 class Cell(nn.Module, ABC):
-    """The layer f(z; u) of an equilibrium network: states (B, *state) to states, row by row."""
+    """The layer f(z; u) of an equilibrium network: states (B, *state) to states, row by row.
+
+    Attributes:
+        channels_last: whether states (B, C, H, W) and what comes with them lie in memory with the
+            channels next to each other. Faster for convolutions alone, slower with normalisations.
+    """
+
+    channels_last: bool = False
 
     @abstractmethod
     def forward(self, z: Tensor, u: Tensor) -> Tensor:
@@ -36,6 +43,8 @@ class TanhCell(Cell):
     Args:
         channels: of z and u, both (B, channels, H, W).
     """
+
+    channels_last = True
 
     def __init__(self, channels: int):
         super().__init__()

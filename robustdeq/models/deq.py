@@ -1,6 +1,7 @@
 """The deep equilibrium classifier."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from robustdeq.equilibrium import CellProblem, Equilibrium
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Deployment, Prediction
 from robustdeq.models.cells import Cell, Map
+from robustdeq.models.layout import Layout
 from robustdeq.solvers.base import Solver, replay, solve
 
 
@@ -43,14 +45,19 @@ class DEQClassifier(Classifier):
         self.inject, self.cell, self.head, self.start = inject, cell, head, start
         self.state, self.solver, self.adjoint = state, solver, adjoint
 
+    @property
+    def layout(self) -> Layout:
+        """How flat states stand for the cell's."""
+        return Layout(self.state, self.cell.channels_last)
+
     def problem(self, x: Float[Tensor, "batch *image"]) -> CellProblem:
         """The fixed-point problem of a batch."""
-        u = self.inject(x)
+        u = self.layout.settled(self.inject(x))
         if self.start is None:
-            z0 = torch.zeros(len(x), *self.state, dtype=u.dtype, device=u.device)
+            z0 = u.new_zeros(len(x), math.prod(self.state))
         else:
-            z0 = self.start(u)
-        return CellProblem(flat_map(self.cell.fixed(), self.state), (u,), z0.flatten(1))
+            z0 = self.layout.flat(self.start(u))
+        return CellProblem(flat_map(self.cell.fixed(), self.layout), (u,), z0)
 
     def solve(self, x: Float[Tensor, "batch *image"], record: Sequence[int] = ()) -> Equilibrium:
         """The deployed equilibrium, cold."""
@@ -58,7 +65,7 @@ class DEQClassifier(Classifier):
 
     def readout(self, z: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch classes"]:
         """Logits of flat states."""
-        return self.head(z.unflatten(1, self.state))
+        return self.head(self.layout.shaped(z))
 
     def iterate(self, problem: CellProblem, number: int) -> Float[Tensor, "batch dim"]:
         """The deployed solver's state of a number (0 is the start), in the graph of its steps.
@@ -106,9 +113,9 @@ class DEQClassifier(Classifier):
         return other
 
 
-def flat_map(f: Map, state: tuple[int, ...]) -> Map:
+def flat_map(f: Map, layout: Layout) -> Map:
     """A cell's map on flat states (B, D) for one on states (B, *state)."""
-    return lambda z, *context: f(z.unflatten(1, state), *context).flatten(1)
+    return lambda z, *context: layout.flat(f(layout.shaped(z), *context))
 
 
 def require_deq(classifier: Classifier, who: str) -> DEQClassifier:

@@ -65,6 +65,7 @@ class MaskedStack(nn.Module):
 
     def forward(self, u: Float[Tensor, "batch *state"]) -> Float[Tensor, "batch *state"]:
         inner, outer = self.cell.inner, self.cell.outer
+        u = u.contiguous(memory_format=torch.channels_last)  # as fast for the cell as it can lie
         z = torch.zeros_like(u)
         for keep_inner, keep_outer in zip(self.inner_masks, self.outer_masks, strict=True):
             h = torch.tanh(conv2d(z, inner.weight * keep_inner, inner.bias, padding=1))

@@ -76,8 +76,8 @@ class CentredInjection(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         model = self.nominal
         problem = model.problem(x)
-        z = Exact().solve(problem, model.solver).z.unflatten(1, model.state)
-        return torch.cat([problem.context[0], z], dim=1)
+        z = Exact().solve(problem, model.solver).z
+        return torch.cat([problem.context[0], model.layout.shaped(z)], dim=1)
 
 
 class CentredCell(Cell):

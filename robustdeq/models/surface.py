@@ -48,6 +48,7 @@ class _CountedCell(Cell):
     def __init__(self, cell: Cell, cost: Cost):
         super().__init__()
         self._cell, self._cost = cell, cost
+        self.channels_last = cell.channels_last
 
     def forward(self, z: Tensor, u: Tensor) -> Tensor:
         return self.fixed()(z, u)

@@ -6,7 +6,7 @@ from importlib import resources
 from robustdeq.defenses.base import Defense
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import SpecError
-from robustdeq.evaluation.protocol import decode_text, file_text, shipped_text
+from robustdeq.evaluation.protocol import decode_text, file_text, shipped, shipped_text
 from robustdeq.spec import decode
 
 _QUICKSTART = "entrants"
@@ -58,13 +58,34 @@ class Entry:
 
 @dataclass(frozen=True)
 class Roster:
-    """The entries of one file."""
+    """The entries of one file, or whose they are.
 
-    entrants: tuple[Entry, ...]
+    Attributes:
+        same_as: a shipped protocol, whose roster this is, too.
+    """
+
+    entrants: tuple[Entry, ...] = ()
+    same_as: str = ""
 
     def __post_init__(self):
-        if not self.entrants:
-            raise SpecError("no entrants; write at least one [[entrants]] table")
+        if not self.entrants and not self.same_as:
+            raise SpecError(
+                "no entrants; write at least one [[entrants]] table, or same_as = a protocol"
+            )
+        if self.entrants and self.same_as:
+            raise SpecError(
+                f"same_as {self.same_as} beside {len(self.entrants)} entrants; write one of the two"
+            )
+        if self.same_as and self.same_as not in shipped():
+            raise SpecError(
+                f"same_as {self.same_as}: no such protocol comes with the package; there are "
+                f"{', '.join(shipped())}"
+            )
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """Its own, or those of whom it is the same as."""
+        return self.entrants or default_entries(self.same_as)
 
 
 def default_entries(protocol: str = "") -> tuple[Entry, ...]:
@@ -75,7 +96,7 @@ def default_entries(protocol: str = "") -> tuple[Entry, ...]:
     own = f"{protocol}.{_QUICKSTART}"
     found = (resources.files("robustdeq") / "protocols" / f"{own}.toml").is_file()
     name = own if protocol and found else _QUICKSTART
-    return decode_text(Roster, shipped_text(name), name).entrants
+    return decode_text(Roster, shipped_text(name), name).entries
 
 
 def find_entry(chain: str, protocol: str = "") -> Entry:
@@ -94,7 +115,9 @@ def find_entry(chain: str, protocol: str = "") -> Entry:
 def load_entries(path: str) -> tuple[Entry, ...]:
     """The entries of a TOML file: one [[entrants]] table each, with defense, recipe and images.
 
+    `same_as` instead names a shipped protocol, whose entries they are.
+
     Raises:
         SpecError: there is no such file, or it does not decode.
     """
-    return decode_text(Roster, file_text(path), path).entrants
+    return decode_text(Roster, file_text(path), path).entries

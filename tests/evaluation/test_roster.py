@@ -70,3 +70,27 @@ def test_a_chain_outside_the_roster_enters_with_defaults_and_all_images():
     entry = find_entry("fgsm-training/vanilla", "digits-linf-v2")
     assert entry.images is None
     assert entry.defense.chain not in {e.defense.chain for e in default_entries("digits-linf-v2")}
+
+
+def test_a_protocol_beside_another_has_its_line_up(tmp_path):
+    entries = default_entries("digits-linf-v2")
+    assert default_entries("digits-linf-jumps") == entries
+    assert find_entry("mdeq", "digits-linf-jumps") == find_entry("mdeq", "digits-linf-v2")
+    path = tmp_path / "mine.toml"
+    path.write_text('same_as = "digits-linf-v2"')
+    assert load_entries(str(path)) == entries
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("", "no entrants; write at least one"),
+        ('same_as = "digits-linf-v2"\n' + LISTED, "same_as digits-linf-v2 beside 1 entrants"),
+        ('same_as = "digits"', "same_as digits: no such protocol .* there are digits-linf-jumps"),
+    ],
+)
+def test_a_roster_that_is_nobodys_or_two_is_told(tmp_path, written, told):
+    path = tmp_path / "mine.toml"
+    path.write_text(written)
+    with pytest.raises(SpecError, match=told):
+        load_entries(str(path))

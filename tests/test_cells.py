@@ -5,10 +5,15 @@ import torch
 
 from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.adjoints.unrolled import Unrolled
+from robustdeq.audits.readouts import features
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.defenses.regularised import equilibrium_penalty
+from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.models.cells import Cell, TanhCell
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.layout import Layout
 from robustdeq.models.stock import stock_network
+from robustdeq.noise import NoiseStream
 from robustdeq.solvers.base import solve
 from robustdeq.solvers.picard import Picard
 
@@ -74,14 +79,19 @@ def test_rows_and_states_are_one_memory_either_way(channels_last):
     assert torch.equal(layout.shaped(layout.flat(by_hand)), by_hand)
 
 
-def test_where_the_channels_lie_changes_no_answer():
+def test_where_the_channels_lie_changes_no_answer_no_gradient_and_no_draw():
     x = torch.rand(5, 1, 8, 8, dtype=torch.float64)
+    noise = NoiseStream(0).at(torch.arange(5))
     model = stock_network((1, 8, 8), 10, 8, Picard(tol=1e-10, max_steps=200), ThroughSolver())
-    answers, gradients = [], []
+    target = DefendedModel(Vanilla(channels=8), model.double(), {})
+    found = []
     for channels_last in (False, True):
-        model.double().cell.channels_last = channels_last
+        model.cell.channels_last = channels_last
         leaf = x.clone().requires_grad_()
-        answers.append(model(leaf))
-        gradients += torch.autograd.grad(answers[-1].logsumexp(1).sum(), leaf)
-    torch.testing.assert_close(*answers, rtol=1e-8, atol=1e-8)
-    torch.testing.assert_close(*gradients, rtol=1e-8, atol=1e-8)
+        answer = model(leaf)
+        (gradient,) = torch.autograd.grad(answer.logsumexp(1).sum(), leaf)
+        penalty = equilibrium_penalty(model, model.problem(x), noise, 1.0)
+        planted = features(target).of(x, torch.arange(5), NoiseStream(0))
+        found.append((answer, gradient, penalty, planted))
+    for apart, together in zip(*found, strict=True):
+        torch.testing.assert_close(together, apart, rtol=1e-8, atol=1e-8)

@@ -38,7 +38,7 @@ class States(Features):
     @torch.no_grad()
     def of(self, x: Tensor, rows: Tensor, noise: NoiseStream) -> Tensor:
         prepared = self.target.defense.transform(self.target, x, noise.at(rows))
-        return self.model.solve(prepared).z
+        return self.model.layout.shaped(self.model.solve(prepared).z).flatten(1)
 
     def read(self, weight: Tensor, bias: float) -> DefendedModel:
         head = nn.Sequential(nn.Flatten(), _BinaryHead(weight, bias))

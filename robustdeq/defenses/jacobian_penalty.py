@@ -98,6 +98,6 @@ class JacobianPenalty(Wrapper):
         drawn = RowNoise(own.child("probe").stream, noise.rows[chosen])
         found = z.new_zeros(())
         for number in range(self.probes):
-            v = drawn.normal(tuple(z.shape[1:]), number).to(z)
+            v = model.layout.flat(drawn.normal(model.state, number)).to(z)
             found = found + jacobian_penalty(problem, z, v) / self.probes
         return others + self.weight * (len(chosen) / len(x)) * found

@@ -16,5 +16,5 @@ def equilibrium_penalty(
     if not weight:
         return problem.z0.new_zeros(())
     z = solve(problem, affordable(ASCENT, model)).z  # near enough: the Jacobian varies slowly
-    v = noise.child("jacobian").normal(tuple(z.shape[1:])).to(z)
+    v = model.layout.flat(noise.child("jacobian").normal(model.state)).to(z)
     return weight * jacobian_penalty(problem, z, v)

@@ -131,19 +131,16 @@ def replay(
     problem: FixedPointProblem, solver: Solver, steps: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch dim"]:
     """The iterates a cold solve returned after `steps` steps, recomputed in autograd's graph."""
-    z, memory = problem.z0, Memory()
+    z, memory, path = problem.z0, Memory(), Path()
     rows = torch.arange(len(z), device=z.device)
-    done_rows, done_z = [], []
-    for number in range(int(steps.max()) + 1 if len(steps) else 0):
-        finished = steps[rows] <= number
-        if bool(finished.any()):
-            done_rows.append(rows[finished])
-            done_z.append(z[finished])
-            keep = (~finished).nonzero()[:, 0]
+    for number in range(int(steps.max()) + 1 if len(steps) else 1):
+        path.keep(rows, z)
+        going = steps[rows] > number
+        if not bool(going.all()):
+            keep = going.nonzero()[:, 0]
             rows, z, problem = rows[keep], z[keep], problem.select(keep)
             memory = {name: entry[keep] for name, entry in memory.items()}
         if len(rows) == 0:
             break
         z = solver.step(number, z, problem(z), memory)
-    order = torch.cat(done_rows).argsort() if done_rows else rows
-    return torch.cat(done_z)[order] if done_z else z
+    return path.ending(steps)

@@ -30,9 +30,14 @@ def quick(monkeypatch):
     monkeypatch.setattr("robustdeq.audits.black_box.black_box", lambda: black)
 
 
-def run(target, *audits, draft=None, threat=LINF):
-    x, y = DATA.test.images[:12], DATA.test.labels[:12]
+def run(target, *audits, draft=None, threat=LINF, images=12):
+    x, y = DATA.test.images[:images], DATA.test.labels[:images]
     return examine(lambda: target, x, y, threat, audits=audits, draft=draft)
+
+
+def search(target, *audits, draft=None):
+    """An audit that a search without gradients must win, with images enough that chance cannot."""
+    return run(target, *audits, draft=draft, threat=WIDE, images=32)
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def test_what_two_audits_ask_of_the_union_it_is_asked_once(honest, monkeypatch):
         return attack(case, stages, standing, rerun)
 
     monkeypatch.setattr(outsiders, "withstanding", counted)
-    report = run(flipped(honest), "black-box", "noise", threat=WIDE)
+    report = search(flipped(honest), "black-box", "noise")
     assert "black-box-beats-white-box" in report.flags
     assert sum("another seed of the union" in line.detail for line in report.lines) == 2
     assert sorted(asked) == [(0, 0), (0, 1), (1, 0), (1, 1)]
@@ -157,7 +162,7 @@ def test_what_two_audits_ask_of_the_union_it_is_asked_once(honest, monkeypatch):
 
 def test_an_interrupted_search_is_not_searched_again(honest, monkeypatch, tmp_path):
     target, path = flipped(honest), tmp_path / "audit.json"
-    whole = run(target, "black-box", threat=WIDE)
+    whole = search(target, "black-box")
 
     def interrupted(case):
         raise KeyboardInterrupt
@@ -165,15 +170,15 @@ def test_an_interrupted_search_is_not_searched_again(honest, monkeypatch, tmp_pa
     with monkeypatch.context() as patched:
         patched.setattr(outsiders, "survivors_again", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run(target, "black-box", draft=Draft(path), threat=WIDE)
-    search, seeds = black_box.withstanding, []
+            search(target, "black-box", draft=Draft(path))
+    attack, seeds = black_box.withstanding, []
 
     def other_seeds_alone(case, stages, standing):
         seeds.append(case.seed)
-        return search(case, stages, standing)
+        return attack(case, stages, standing)
 
     monkeypatch.setattr(black_box, "withstanding", other_seeds_alone)
-    assert run(target, "black-box", draft=Draft(path), threat=WIDE) == whole
+    assert search(target, "black-box", draft=Draft(path)) == whole
     assert seeds == [1]
 
 

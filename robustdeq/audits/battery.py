@@ -86,10 +86,11 @@ def examine(
     rows = torch.arange(len(y), device=y.device)
     case = Case(load(), Judge(load(), 128), x, y, rows, threat, seed, draft=draft or Draft())
     progress("union")
-    opened = case.draft.part("union", partial(_opened, load, case))
-    standing = torch.tensor(opened["standing"], dtype=torch.bool, device=y.device)
-    case = replace(case, randomised=opened["randomised"], standing=standing)
-    lines = [Line("checks", f["name"], "raised", f["detail"]) for f in opened["findings"]]
+    checked = case.draft.part("checks", partial(_checked, load, case))
+    case = replace(case, randomised=checked["randomised"])
+    standing = survivors(case)
+    case = replace(case, standing=standing)
+    lines = [Line("checks", f["name"], "raised", f["detail"]) for f in checked["findings"]]
     found = []
     for audit in chosen:
         progress(audit.plugin_name())
@@ -97,22 +98,19 @@ def examine(
         found.append((audit, reason, [] if reason else _measures(audit, case)))
     lines += [line for lines in _settled(found, case, progress) for line in lines]
     n = max(len(y), 1)
-    return Report(len(y), sum(opened["right"]) / n, int(standing.sum()) / n, tuple(lines))
+    return Report(len(y), sum(checked["right"]) / n, int(standing.sum()) / n, tuple(lines))
 
 
-def _opened(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
-    """The checks of every evaluation, and who withstands the white-box union, as plain data."""
+def _checked(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
+    """The checks of every evaluation, on the clean images, as plain data."""
     clean = case.judge(case.x, case.y, case.rows)
     findings = preflight(case.judge, Judge(load(), 128), case.x, case.y, case.rows)
     surface = Defended().bind(case.target, case.noise)
     findings += gradient_findings(surface, case.x, case.y, case.rows)
-    randomised = any(finding.name == "randomised" for finding in findings)
-    standing = survivors(replace(case, randomised=randomised))
     findings += postflight(case.target, clean, None, clean.right)
     return {
         "right": clean.right.tolist(),
-        "standing": standing.tolist(),
-        "randomised": randomised,
+        "randomised": any(finding.name == "randomised" for finding in findings),
         "findings": [asdict(finding) for finding in findings],
     }
 

@@ -140,7 +140,7 @@ def test_an_interrupted_one_goes_on_and_ends_as_if_nothing_had_happened(
             run(target, *audits, draft=Draft(path))
     examine_gradient = Gradient.examine
     monkeypatch.setattr(Gradient, "examine", only_repeated)
-    monkeypatch.setattr(battery, "survivors", None)
+    monkeypatch.setattr(outsiders, "withstanding", None)
     assert run(target, *audits, draft=Draft(path)) == whole
     Draft(path).discard()
     assert not path.exists()

@@ -130,7 +130,7 @@ class Bench:
         twin, data = self.twin, self.data
         naive = naive_attack(form.make(twin), data.x, data.y, data.threat)
         looks = share_right(form.make(twin), naive, data, DRAWS if impostor.random else 1, "naive")
-        target, judge = form.make(twin), Judge(form.make(twin), 128)
+        target, judge = form.make(twin), Judge(form.make(twin), 128, impostor.random)
         stages = (*attacks_on(impostor, form, twin, data), *black_box())
         found = strongest(stages, target, judge, data.x, data.y, data.threat)
         standing = found.standing & judge(found.x, data.y, data.rows).right

@@ -108,8 +108,8 @@ class _Outcome:
             self._sources, idle,
         )  # fmt: skip
         attacked = self._clean.right
-        if bench.randomised:  # what one draw gets wrong another may get right
-            attacked = self._judge.harm(self._x, self._y, self._rows) < 0
+        if bench.randomised:
+            attacked = self._judge.attackable(self._x, self._y, self._rows)
         for seed in trial.column.seeds:
             crafted, findings = crafted_and_checked(
                 craft, trial.column, seed, self._x, self._y, attacked

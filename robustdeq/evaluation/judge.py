@@ -83,6 +83,13 @@ class Judge:
         lost = ~torch.isfinite(logits).all(1)
         return torch.where(lost, torch.inf, -margin(logits, y))
 
+    def attackable(self, x: Tensor, y: Tensor, rows: Tensor) -> Bool[Tensor, " batch"]:
+        """Which rows are there to lose: the right ones; of a randomised defence those right at all.
+
+        What one draw gets wrong another may get right.
+        """
+        return self.harm(x, y, rows) < 0 if self.randomised else self(x, y, rows).right
+
     def share(
         self, x: Tensor, y: Tensor, rows: Tensor, draws: int, name: str
     ) -> Float[Tensor, " batch"]:

@@ -104,11 +104,12 @@ def strongest(
 ) -> Crafted:
     """The most damaging candidate of each image (n, *image) over the stages, and who still stands.
 
-    An image that the judge already gets wrong does not stand and is not attacked; a stage without a
-    gradient to follow is left out. Batches are large because the last rows to stand are few, and
-    every step of a solve costs something however few they are.
+    An image that the judge already gets wrong (of a randomised defence: in every draw) does not
+    stand and is not attacked; a stage without a gradient to follow is left out. Batches are large
+    because the last rows to stand are few, and every step of a solve costs something however few
+    they are.
     """
     rows = y.new_tensor(range(len(y)))
     stages = runnable(stages, target, x, y, rows)
     craft = Crafter(target, judge, threat, batch_size, lambda done, total: None)
-    return craft(Column("union", stages, (seed,)), seed, x, y, judge(x, y, rows).right)
+    return craft(Column("union", stages, (seed,)), seed, x, y, judge.attackable(x, y, rows))

@@ -17,6 +17,7 @@ from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.judge import FRESH, SELECTION, Judge
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
+from robustdeq.evaluation.union import strongest
 from robustdeq.results import ResultStore, compare, leaderboard
 from robustdeq.testing.toys import TASK, toy_data
 from robustdeq.threats.linf import Linf
@@ -78,6 +79,19 @@ def test_what_chooses_and_what_counts_are_other_draws():
     assert torch.equal(chosen, judge.harm(x, y, rows))
     assert torch.equal(chosen, -judge.share(x, y, rows, SELECTION, "selection"))
     assert not torch.equal(-chosen, judge.share(x, y, rows, SELECTION, "fresh"))
+
+
+def test_an_image_that_one_draw_gets_wrong_is_attacked_all_the_same():
+    defense = Coin(Explicit(), 0.5)
+    network = build(Entrant(defense), TASK).eval().requires_grad_(False)
+    target = DefendedModel(defense, network, {})
+    x, y, rows = DATA.test.images, DATA.test.labels, torch.arange(N)
+    one, many = Judge(target, 8), Judge(target, 8, randomised=True)
+    assert not one.attackable(x, y, rows).all()
+    assert many.attackable(x, y, rows).all()
+    found = strongest((Stage(Square(queries=3)),), target, many, x, y, LINF)
+    assert found.standing.all()  # half of the draws stay right whatever the image
+    assert torch.equal(-found.damage, many.share(found.x, y, rows, SELECTION, "selection"))
 
 
 def test_answers_that_are_not_random_have_no_survival():

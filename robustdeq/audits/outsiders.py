@@ -58,7 +58,7 @@ def withstanding(
         rerun: 0, or the number of a repetition, which has draws of its own.
     """
     if standing is None:
-        standing = case.judge(case.x, case.y, case.rows).right
+        standing = case.judge.attackable(case.x, case.y, case.rows)
     if not stages:
         return standing
     seed = case.noise.child("union", rerun).seed

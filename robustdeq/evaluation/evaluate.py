@@ -107,9 +107,7 @@ class _Outcome:
             self._roles.attacked, self._judge, trial.threat, bench.batch_size, progress,
             self._sources, idle,
         )  # fmt: skip
-        attacked = self._clean.right
-        if bench.randomised:
-            attacked = self._judge.attackable(self._x, self._y, self._rows)
+        attacked = self._judge.attackable(self._x, self._y, self._rows, self._clean)
         for seed in trial.column.seeds:
             crafted, findings = crafted_and_checked(
                 craft, trial.column, seed, self._x, self._y, attacked

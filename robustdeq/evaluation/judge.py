@@ -83,12 +83,19 @@ class Judge:
         lost = ~torch.isfinite(logits).all(1)
         return torch.where(lost, torch.inf, -margin(logits, y))
 
-    def attackable(self, x: Tensor, y: Tensor, rows: Tensor) -> Bool[Tensor, " batch"]:
+    def attackable(
+        self, x: Tensor, y: Tensor, rows: Tensor, clean: Verdict | None = None
+    ) -> Bool[Tensor, " batch"]:
         """Which rows are there to lose: the right ones; of a randomised defence those right at all.
 
         What one draw gets wrong another may get right.
+
+        Args:
+            clean: what this judge says of these rows, where it has been asked already.
         """
-        return self.harm(x, y, rows) < 0 if self.randomised else self(x, y, rows).right
+        if self.randomised:
+            return self.harm(x, y, rows) < 0
+        return (clean or self(x, y, rows)).right
 
     def share(
         self, x: Tensor, y: Tensor, rows: Tensor, draws: int, name: str

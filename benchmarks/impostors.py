@@ -32,6 +32,7 @@ from benchmarks.strength import RADIUS
 from robustdeq.audits.base import Audit
 from robustdeq.data.digits import Digits
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.union import black_box, runnable, strongest, white_box
@@ -104,9 +105,14 @@ def share_right(target: DefendedModel, x: Tensor, data: Slice, draws: int, name:
     return torch.stack(right).double().mean(0)
 
 
+def asked_cold(form: Form, twin: DefendedModel) -> DefendedModel:
+    """A fresh copy of a form as attacks and judges meet it: it remembers no other question."""
+    return cold(form.make(twin), (form.flag,))
+
+
 def attacks_on(impostor: Impostor, form: Form, twin: DefendedModel, data: Slice) -> Stages:
     """The gradient attacks of the union that find one in this form."""
-    target = form.make(twin)
+    target = asked_cold(form, twin)
     stages = white_box(target, impostor.random)
     return runnable(stages, target, data.x, data.y, data.rows)
 
@@ -130,7 +136,8 @@ class Bench:
         twin, data = self.twin, self.data
         naive = naive_attack(form.make(twin), data.x, data.y, data.threat)
         looks = share_right(form.make(twin), naive, data, DRAWS if impostor.random else 1, "naive")
-        target, judge = form.make(twin), Judge(form.make(twin), 128, impostor.random)
+        target = asked_cold(form, twin)
+        judge = Judge(asked_cold(form, twin), 128, impostor.random)
         stages = (*attacks_on(impostor, form, twin, data), *black_box())
         found = strongest(stages, target, judge, data.x, data.y, data.threat)
         standing = found.standing & judge(found.x, data.y, data.rows).right
@@ -154,7 +161,7 @@ class Bench:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({"x": self._refer(functions[name], impostor)}, path)
-        x, data, target = load_file(path)["x"], self.data, form.make(self.twin)
+        x, data, target = load_file(path)["x"], self.data, asked_cold(form, self.twin)
         if impostor.random:
             return share_right(target, x, data, DRAWS, "fresh").tolist()
         return Judge(target, 128)(x, data.y, data.rows).right.double().tolist()
@@ -166,12 +173,13 @@ class Bench:
         form, data, draws = impostor.forms[0], self.data, 10 if impostor.random else 1
 
         def score(x: Tensor) -> Tensor:
-            return share_right(form.make(self.twin), x, data, draws, "reference").float()
+            target = asked_cold(form, self.twin)
+            return share_right(target, x, data, draws, "reference").float()
 
         return reference_attack(function, score, data.x, data.y, float(data.threat.eps), gradients)
 
     def _path(self, impostor: Impostor, ending: str) -> Path:
-        targets = [form.make(self.twin) for form in impostor.forms]
+        targets = [asked_cold(form, self.twin) for form in impostor.forms]
         union = [white_box(target, impostor.random) for target in targets], black_box()
         name, size = impostor.name.replace(" ", "-"), len(self.data.y)
         return self.folder / f"{name}-{size}-{digest(union, 8)}-{ending}"

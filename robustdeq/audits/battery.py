@@ -14,6 +14,7 @@ from robustdeq.audits.chance import CHANCE
 from robustdeq.audits.outsiders import survivors
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
+from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge
 from robustdeq.registry import find, names
 from robustdeq.results.draft import Draft
@@ -87,7 +88,10 @@ def examine(
     case = Case(load(), Judge(load(), 128), x, y, rows, threat, seed, draft=draft or Draft())
     progress("union")
     checked = case.draft.part("checks", partial(_checked, load, case))
-    case = replace(case, randomised=checked["randomised"])
+    flags = [finding["name"] for finding in checked["findings"]]
+    if "stateful" in flags:
+        case = replace(case, target=cold(load(), flags), judge=Judge(cold(load(), flags), 128))
+    case = replace(case, randomised="randomised" in flags)
     standing = survivors(case)
     case = replace(case, standing=standing)
     lines = [Line("checks", f["name"], "raised", f["detail"]) for f in checked["findings"]]
@@ -110,7 +114,6 @@ def _checked(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
     findings += postflight(case.target, clean, None, clean.right)
     return {
         "right": clean.right.tolist(),
-        "randomised": any(finding.name == "randomised" for finding in findings),
         "findings": [asdict(finding) for finding in findings],
     }
 

@@ -25,6 +25,7 @@ from robustdeq.evaluation.checks import (
 from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.exact_pass import crafted_and_checked
 from robustdeq.evaluation.fates import TABLES, Fate
+from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import FRESH, Judge, Verdict
 from robustdeq.evaluation.protocol import Column
 from robustdeq.evaluation.state_map import states_table
@@ -90,16 +91,16 @@ class _Outcome:
         progress: Progress,
     ):
         self._trial, self._bench, self._target = trial, bench, target
-        self._roles = roles(trial.column.deployment, target, bench.load())
         self._sources = tuple(bench.source(entrant).load() for entrant in trial.sources)
         n = min(trial.column.images or len(split), len(split))
         self._x, self._y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
         self._rows = torch.arange(n, device=bench.device)
+        self._findings = self._preflight()
+        flags = {finding.name for finding in self._findings}
+        copies = cold(target, flags), cold(bench.load(), flags)
+        self._roles = roles(trial.column.deployment, *copies)
         self._judge = Judge(self._roles.judged, bench.batch_size, bench.randomised)
         self._clean = self._judge(self._x, self._y, self._rows)
-        untouched = roles(trial.column.deployment, target, bench.load()).judged
-        fresh = Judge(untouched, bench.batch_size)
-        self._findings = preflight(self._judge, fresh, self._x, self._y, self._rows)
         idle = self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
         self._adversarial: dict[int, Verdict] = {}
@@ -165,6 +166,13 @@ class _Outcome:
             self._trial.threat, self._judge.target,
         )  # fmt: skip
 
+    def _preflight(self) -> list[Finding]:
+        """The checks of the judged model, on two copies that serve nothing else."""
+        bench, deployment = self._bench, self._trial.column.deployment
+        copies = [roles(deployment, self._target, bench.load()).judged for _ in range(2)]
+        asked, fresh = (Judge(copy, bench.batch_size) for copy in copies)
+        return preflight(asked, fresh, self._x, self._y, self._rows)
+
     def _check_gradient(self) -> frozenset[int]:
         """The stages that no gradient reaches, though their attack follows one."""
         idle = set()
@@ -192,7 +200,7 @@ class _Outcome:
                 # Fast mode reads states that are on their way: the exact view has to match.
                 self._findings += view_mismatch(
                     Defended(),
-                    self._target,
+                    self._roles.attacked,
                     crafted.x[attacked],
                     self._rows[attacked],
                     verdict.labels[attacked],

@@ -37,7 +37,7 @@ FLAGS = (
         "stateful",
         True,
         "A prediction depended on the predictions made before it.",
-        "The judged model is then not the attacked one.",
+        "It is another model for every history; its figure is that of copies nobody has asked yet.",
         "Keep nothing between calls, warm starts included.",
     ),
     Flag(

@@ -17,6 +17,7 @@ from robustdeq.audits.logit_scale import LogitScale
 from robustdeq.errors import StoreError, UnknownName
 from robustdeq.evaluation.protocol import Stage
 from robustdeq.results.draft import Draft
+from robustdeq.testing.impostors.query_memory import NEAR, QUERY_MEMORY
 from robustdeq.threats.linf import Linf
 
 LINF, WIDE = Linf(Fraction(1, 8)), Linf(Fraction(1, 2))
@@ -100,6 +101,16 @@ def test_a_randomised_defence_is_attacked_as_one(honest, monkeypatch):
     )
     assert "randomised" in run(wrapped(Shifting, honest), "logit-scale").flags
     assert seen == [True]
+
+
+def test_a_memory_of_earlier_questions_saves_nothing(honest):
+    """The checks ask about the clean images, and a judge that kept their answers gave them back."""
+    x, y = DATA.test.images[:12], DATA.test.labels[:12]
+    wide, (dressed, _) = Linf(Fraction(NEAR)), (form.make for form in QUERY_MEMORY.forms)
+    report = examine(lambda: dressed(honest), x, y, wide, audits=("logit-scale",))
+    assert "stateful" in report.flags
+    bare = examine(lambda: honest, x, y, wide, audits=("logit-scale",))
+    assert report.robust == bare.robust < report.clean
 
 
 def test_what_the_clean_rows_say_is_said_once(honest):

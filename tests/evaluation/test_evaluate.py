@@ -38,12 +38,15 @@ LINF = Linf(Fraction(1, 8))
 QUICK = Stage(Square(queries=2))
 
 
-def run(target, *stages, seeds=(0,), images=None, split=DATA.test, threat=LINF, **watch):
-    """One trial; every load gives the target itself."""
+def run(
+    target, *stages, seeds=(0,), images=None, split=DATA.test, threat=LINF,
+    load=lambda target: target, **watch,
+):  # fmt: skip
+    """One trial; every load gives the target itself, unless `load` makes another of it."""
     column = Column("column", stages or (QUICK,), seeds, images)
     data = {"name": "toy-images", "digest": split.digest(), "n": len(split)}
     trial = Trial(Entrant(target.defense), column, data, threat)
-    bench = Bench(lambda: target, "c" * 64, CPU, batch_size=5)
+    bench = Bench(lambda: load(target), "c" * 64, CPU, batch_size=5)
     return evaluate(trial, bench, split, **watch)
 
 
@@ -204,6 +207,24 @@ class Stateful(Planted):
 
 
 @dataclass(frozen=True)
+class Remembering(Planted):
+    """Gives an image near an earlier one the answer that the earlier one was given."""
+
+    def infer(self, target, x, noise):
+        return replace(self.base.infer(target, x, noise), logits=self.relaxed(target, x, noise))
+
+    def relaxed(self, target, x, noise):
+        logits = self.base.relaxed(target, x, noise)
+        known = getattr(target.classifier, "known", ())
+        target.classifier.known = (*known, *zip(x.detach(), logits.detach(), strict=True))
+        rows = [
+            next((then for seen, then in known if LINF.contains(seen[None], image[None])), now)
+            for image, now in zip(x.detach(), logits, strict=True)
+        ]
+        return torch.stack(rows) + 0.0 * logits
+
+
+@dataclass(frozen=True)
 class Coupled(Planted):
     def infer(self, target, x, noise):
         answer = self.base.infer(target, x, noise)
@@ -285,6 +306,17 @@ class TestFlags:
         bad = DefendedModel(kind(base=target.defense), copy.deepcopy(target.classifier), {})
         record, _ = run(bad, threat=Linf(Fraction(1, 10**6)))
         assert flags(record) == [flag]
+
+    def test_a_memory_of_earlier_questions_saves_nothing_and_is_flagged(self, target):
+        """The clean images are asked first; a judge that kept their answers would give them."""
+        plain, bad = (
+            DefendedModel(kind(base=target.defense), target.classifier, {})
+            for kind in (Planted, Remembering)
+        )
+        honest, _ = run(plain, Stage(PGD(steps=6)))
+        record, _ = run(bad, Stage(PGD(steps=6)), load=copy.deepcopy)
+        assert "stateful" in flags(record)
+        assert record.robust == honest.robust < record.clean
 
     def test_a_gradient_attack_on_a_model_without_one_is_left_out_and_the_search_is_run(
         self, target

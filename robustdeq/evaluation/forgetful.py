@@ -1,0 +1,61 @@
+"""A stateful target as it answers before anybody has asked it anything.
+
+What a defence remembers of earlier questions makes it another predictor for every history, and an
+evaluator chooses the history without meaning to: a judge that has been asked the clean images first
+may have their answers for everything near them, and an attack that asks again near its own inputs
+sees a function that never moves. Asked cold, it is one function again, the one that whoever comes
+first meets; its figure bounds the robustness that does not hang on being asked about the clean
+image before.
+"""
+
+from collections.abc import Container
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from robustdeq.defenses.base import Card, DefendedModel, Sign, Stage, Wrapper
+from robustdeq.models.base import Prediction
+from robustdeq.noise import RowNoise
+
+
+@dataclass(frozen=True)
+class Forgetful(Wrapper):
+    """Hands every question to a copy of the chain and its network, which is then thrown away."""
+
+    stage: ClassVar[Stage] = "inference"
+    card: ClassVar[Card] = Card("A stateful defence, asked cold", "of this harness")
+
+    def transform(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+        cold = self._copy(target)
+        return cold.defense.transform(cold, x, noise)
+
+    def infer(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Prediction:
+        cold = self._copy(target)
+        return cold.defense.infer(cold, x, noise)
+
+    def relaxed(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+        cold = self._copy(target)
+        return cold.defense.relaxed(cold, x, noise)
+
+    def unrolled(
+        self, target: DefendedModel, x: Tensor, noise: RowNoise, last: int, sign: Sign
+    ) -> Tensor:
+        cold = self._copy(target)
+        return cold.defense.unrolled(cold, x, noise, last, sign)
+
+    def _copy(self, target: DefendedModel) -> DefendedModel:
+        return deepcopy(replace(target, defense=self.base))
+
+
+def cold(target: DefendedModel, flags: Container[str]) -> DefendedModel:
+    """The target, which forgets every question if it was seen to be `stateful`.
+
+    Args:
+        target: nobody has asked it anything yet.
+        flags: what the checks of another copy have raised.
+    """
+    if "stateful" not in flags:
+        return target
+    return replace(target, defense=Forgetful(target.defense))

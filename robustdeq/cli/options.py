@@ -93,11 +93,26 @@ def chosen_entries(names: list[str], own: list[str], protocol: str = "") -> "lis
     """
     from robustdeq.evaluation.roster import default_entries, find_entry, load_entries
 
-    listed = (
+    listed = [
         load_entries(name) if name.endswith(".toml") else (find_entry(name, protocol),)
         for name in names or own
-    )
+    ]
+    if protocol:
+        _tell_of_recipes(names, protocol)
     return [entry for group in listed for entry in group] or list(default_entries(protocol))
+
+
+def _tell_of_recipes(chains: list[str], protocol: str) -> None:
+    """Say which chains get the default recipe though another protocol's roster has one for them."""
+    from robustdeq.engines.outcome import say
+    from robustdeq.evaluation.roster import recipes_elsewhere
+
+    for chain in chains:
+        if others := recipes_elsewhere(chain, protocol):
+            say(
+                f"{chain}: {protocol} names no recipe for it, so it gets the default one; that of "
+                f"the boards is in {' and '.join(others)}: choose one of these as the protocol"
+            )
 
 
 def refuse_failures(outcomes: "list[Outcome]") -> None:

@@ -112,6 +112,16 @@ def find_entry(chain: str, protocol: str = "") -> Entry:
     return decode(Entry, {"defense": chain})
 
 
+def recipes_elsewhere(chain: str, protocol: str) -> tuple[str, ...]:
+    """The shipped protocols that name a recipe for a chain, if this one does not."""
+    named = {name: _named(chain, name) for name in (protocol, *shipped())}
+    return () if named[protocol] else tuple(name for name in shipped() if named[name])
+
+
+def _named(chain: str, protocol: str) -> bool:
+    return any(entry.defense.chain == chain for entry in default_entries(protocol))
+
+
 def load_entries(path: str) -> tuple[Entry, ...]:
     """The entries of a TOML file: one [[entrants]] table each, with defense, recipe and images.
 

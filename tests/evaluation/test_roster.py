@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from robustdeq.cli.options import chosen_entries
 from robustdeq.engines.row import Row
 from robustdeq.errors import SpecError
 from robustdeq.evaluation.protocol import load_protocol
@@ -94,3 +95,14 @@ def test_a_roster_that_is_nobodys_or_two_is_told(tmp_path, written, told):
     path.write_text(written)
     with pytest.raises(SpecError, match=told):
         load_entries(str(path))
+
+
+def test_a_chain_whose_recipe_is_another_protocols_is_told_before_it_is_trained(capsys):
+    (entry,) = chosen_entries(["mdeq"], [], "digits-linf-v1")
+    assert entry == find_entry("mdeq", "digits-linf-v1") != find_entry("mdeq", "digits-linf-v2")
+    told = capsys.readouterr().err
+    assert "mdeq: digits-linf-v1 names no recipe for it" in told
+    assert "digits-linf-jumps and digits-linf-v2" in told
+    chosen_entries(["mdeq"], [], "digits-linf-v2")
+    chosen_entries(["explicit", "fgsm-training/vanilla"], [], "digits-linf-v1")
+    assert capsys.readouterr().err == ""

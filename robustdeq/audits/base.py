@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel
@@ -24,11 +24,10 @@ class Case:
 
     Attributes:
         target: what is attacked.
-        judge: decides, on a copy of the target of its own.
+        judge: decides, on a copy of the target of its own; knows whether answers are drawn.
         rows: the positions of the images in their slice.
         seed: of every random draw; an audit is repeated under another one before it is believed.
-        randomised: whether the target's answers depend on its noise.
-        standing: which images withstood the white-box union, where it has been run already.
+        left: how often each image is still right after the white-box union, where it has been run.
         draft: has what several audits ask for, and an interrupted one had finished.
     """
 
@@ -39,8 +38,7 @@ class Case:
     rows: Int[Tensor, " n"]
     threat: ThreatModel
     seed: int = 0
-    randomised: bool = False
-    standing: Bool[Tensor, " n"] | None = None
+    left: Float[Tensor, " n"] | None = None
     draft: Draft = field(default_factory=Draft)
 
     @property
@@ -48,11 +46,11 @@ class Case:
         """The stream that attacks and draws of this case are keyed by."""
         return NoiseStream(self.seed).child("audit")
 
-    def once(self, name: str, make: Callable[[], Bool[Tensor, " n"]]) -> Bool[Tensor, " n"]:
-        """A yes or no for each image, made once for these images and this seed."""
+    def once(self, name: str, make: Callable[[], Float[Tensor, " n"]]) -> Float[Tensor, " n"]:
+        """A share for each image, made once for these images and this seed."""
         name = f"{name}, seed {self.seed}, images {digest(self.rows.tolist(), 8)}"
-        answers = self.draft.part(name, lambda: make().tolist())
-        return torch.tensor(answers, dtype=torch.bool, device=self.y.device)
+        shares = self.draft.part(name, lambda: make().tolist())
+        return torch.tensor(shares, dtype=torch.double, device=self.y.device)
 
 
 @dataclass(frozen=True)

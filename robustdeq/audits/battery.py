@@ -11,7 +11,7 @@ from torch import Tensor
 
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE
-from robustdeq.audits.outsiders import survivors
+from robustdeq.audits.outsiders import left_by_union
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
 from robustdeq.evaluation.forgetful import cold
@@ -43,7 +43,8 @@ class Report:
     """What a battery found on n images.
 
     Attributes:
-        robust: accuracy under the white-box union.
+        robust: accuracy under the white-box union; of a randomised defence the share of fresh draws
+            that are right, as on a board.
     """
 
     n: int
@@ -88,12 +89,9 @@ def examine(
     case = Case(load(), Judge(load(), 128), x, y, rows, threat, seed, draft=draft or Draft())
     progress("union")
     checked = case.draft.part("checks", partial(_checked, load, case))
-    flags = [finding["name"] for finding in checked["findings"]]
-    if "stateful" in flags:
-        case = replace(case, target=cold(load(), flags), judge=Judge(cold(load(), flags), 128))
-    case = replace(case, randomised="randomised" in flags)
-    standing = survivors(case)
-    case = replace(case, standing=standing)
+    case = _unasked(case, load, [finding["name"] for finding in checked["findings"]])
+    left = left_by_union(case)
+    case = replace(case, left=left)
     lines = [Line("checks", f["name"], "raised", f["detail"]) for f in checked["findings"]]
     found = []
     for audit in chosen:
@@ -102,7 +100,7 @@ def examine(
         found.append((audit, reason, [] if reason else _measures(audit, case)))
     lines += [line for lines in _settled(found, case, progress) for line in lines]
     n = max(len(y), 1)
-    return Report(len(y), sum(checked["right"]) / n, int(standing.sum()) / n, tuple(lines))
+    return Report(len(y), sum(checked["right"]) / n, left.sum().item() / n, tuple(lines))
 
 
 def _checked(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
@@ -116,6 +114,12 @@ def _checked(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
         "right": clean.right.tolist(),
         "findings": [asdict(finding) for finding in findings],
     }
+
+
+def _unasked(case: Case, load: Callable[[], DefendedModel], flags: Sequence[str]) -> Case:
+    """The case on new copies, to be attacked and judged as the flags of the checks demand."""
+    judge = Judge(cold(load(), flags), 128, randomised="randomised" in flags)
+    return replace(case, target=cold(load(), flags), judge=judge)
 
 
 def _measures(audit: Audit, case: Case) -> list[Measure]:
@@ -145,7 +149,7 @@ def _settled(
         again: list[Measure] = []
         if any(raised):
             progress(f"{name}, another seed")
-            again = _measures(audit, replace(case, seed=case.seed + 1, standing=None))
+            again = _measures(audit, replace(case, seed=case.seed + 1, left=None))
         repeated = {m.flag for m in again if m.raised}
         yield [
             Line(name, m.flag, _outcome(up, m.flag in repeated), m.detail, _plain(m.value), m.limit)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from robustdeq.audits.base import Audit, Case, Measure
-from robustdeq.audits.outsiders import against_rerun, first, survivors, withstanding
+from robustdeq.audits.outsiders import against_rerun, first, mostly, remaining, survivors
 from robustdeq.evaluation.union import black_box
 
 
@@ -27,6 +27,6 @@ class BlackBox(Audit):
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)
         standing = survivors(case)
-        left = case.once("black box", lambda: withstanding(case, black_box(), standing))
+        left = mostly(case.once("black box", lambda: remaining(case, black_box(), standing)))
         flag = "black-box-beats-white-box"
         return [against_rerun(case, flag, "black-box attacks", standing & ~left)]

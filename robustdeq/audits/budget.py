@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from robustdeq.attacks.base import Attack
 from robustdeq.audits.base import Audit, Case, Measure
-from robustdeq.audits.outsiders import first, survivors, survivors_again, union, withstanding
+from robustdeq.audits.outsiders import first, mostly, remaining, survivors, survivors_again, union
 from robustdeq.evaluation.protocol import Stage
 
 _LIMIT = 0.02  # points that a board may be off by before an attack counts as unfinished
@@ -39,7 +39,7 @@ class Budget(Audit):
         twice = tuple(Stage(doubled(stage.attack), stage.surrogate) for stage in union(case))
         standing, n = survivors(case), len(case.y)
         stood = int(standing.sum())
-        left = case.once("union, doubled", lambda: withstanding(case, twice, standing))
+        left = mostly(case.once("union, doubled", lambda: remaining(case, twice, standing)))
         gain = stood - int(left.sum())
         detail = f"twice the budget broke {gain} of the {stood} of {n} images that withstood it"
         raised = gain > _LIMIT * n

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from robustdeq.audits.base import Audit, Case, Measure
-from robustdeq.audits.outsiders import against_rerun, first, survivors
+from robustdeq.audits.outsiders import against_rerun, first, how_often, mostly, survivors
 from robustdeq.audits.sampling import corner
-from robustdeq.evaluation.judge import margin
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,18 @@ class Noise(Audit):
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)
         standing = survivors(case)
-        left, noise = standing.clone(), case.noise.child("random points")
+        left = mostly(how_often(case, *self._search(case, standing)))
+        outsider = f"noise ({self.points} points an image)"
+        return [against_rerun(case, "noise-beats-attack", outsider, standing & ~left)]
+
+    def _search(
+        self, case: Case, attacked: Bool[Tensor, " n"]
+    ) -> tuple[Float[Tensor, "n *image"], Bool[Tensor, " n"]]:
+        """The most harmful point of each attacked image, and whether it is still right there."""
+        noise, found = case.noise.child("random points"), case.x.clone()
+        harm = torch.full(case.y.shape, -torch.inf, device=case.y.device)
         for draw in range(self.points):
-            rows = left.nonzero()[:, 0]
+            rows = (attacked & (harm < 0)).nonzero()[:, 0]
             if not len(rows):
                 break
             keys = case.rows[rows]
@@ -39,8 +49,7 @@ class Noise(Audit):
                 x = corner(case.threat, case.x[rows], keys, noise, draw)
             else:
                 x = case.threat.random_start(case.x[rows], keys, noise, draw)
-            logits = case.judge.repeat(x, keys)
-            finite = torch.isfinite(logits).all(1)
-            left[rows] = (margin(logits, case.y[rows]) > 0) & finite
-        outsider = f"noise ({self.points} points an image)"
-        return [against_rerun(case, "noise-beats-attack", outsider, standing & ~left)]
+            each = case.judge.harm(x, case.y[rows], keys)
+            worse = each > harm[rows]
+            found[rows[worse]], harm[rows[worse]] = x[worse], each[worse]
+        return found, harm < 0

@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.base import Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.evaluation.crafting import Crafter
+from robustdeq.evaluation.judge import FRESH
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.union import every_target, runnable, white_box
 
@@ -19,9 +20,9 @@ _BATCH = 128
 
 def cut(case: Case, index: Int[Tensor, " m"]) -> Case:
     """The same case on some of its images."""
-    standing = None if case.standing is None else case.standing[index]
+    left = None if case.left is None else case.left[index]
     x, y, rows = case.x[index], case.y[index], case.rows[index]
-    return replace(case, x=x, y=y, rows=rows, standing=standing)
+    return replace(case, x=x, y=y, rows=rows, left=left)
 
 
 def first(case: Case, count: int) -> Case:
@@ -41,42 +42,67 @@ def usable(case: Case, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
 
 def union(case: Case) -> tuple[Stage, ...]:
     """The white-box union, as far as it can be run; not weaker than what boards require."""
-    stages = (*white_box(case.target, case.randomised), *every_target(case.target))
+    stages = (*white_box(case.target, case.judge.randomised), *every_target(case.target))
     return usable(case, stages)
 
 
-def withstanding(
+def remaining(
     case: Case,
     stages: tuple[Stage, ...],
-    standing: Bool[Tensor, " n"] | None = None,
+    attacked: Bool[Tensor, " n"] | None = None,
     rerun: int = 0,
-) -> Bool[Tensor, " n"]:
-    """Which images stand after these stages too.
+) -> Float[Tensor, " n"]:
+    """How often each image is right after these stages: 0 or 1, or a share of a defence's draws.
 
     Args:
-        standing: the images to attack; by default those that the judge gets right.
+        attacked: the images to attack, the others count 0; by default all that there are to lose.
         rerun: 0, or the number of a repetition, which has draws of its own.
     """
-    if standing is None:
-        standing = case.judge.attackable(case.x, case.y, case.rows)
+    judge, x, y, rows = case.judge, case.x, case.y, case.rows
+    if attacked is None:
+        attacked = judge.attackable(x, y, rows)
     if not stages:
-        return standing
+        return attacked * how_often(case, x, attacked)
     seed = case.noise.child("union", rerun).seed
-    craft = Crafter(case.target, case.judge, case.threat, _BATCH, lambda done, total: None)
-    return craft(Column("union", stages, (seed,)), seed, case.x, case.y, standing).standing
+    craft = Crafter(case.target, judge, case.threat, _BATCH, lambda done, total: None)
+    crafted = craft(Column("union", stages, (seed,)), seed, x, y, attacked)
+    return attacked * how_often(case, crafted.x, crafted.standing)
+
+
+def how_often(
+    case: Case, x: Float[Tensor, "n *image"], standing: Bool[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """How often inputs x are answered rightly, when an attack that chose them knows who stands.
+
+    Of a randomised defence in draws that chose nothing.
+    """
+    if case.judge.randomised:
+        return case.judge.share(x, case.y, case.rows, FRESH, "fresh").double()
+    return standing.double()
+
+
+def mostly(shares: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+    """Which images are right, more often than not where that is a matter of draws."""
+    return shares > 0.5
+
+
+def left_by_union(case: Case) -> Float[Tensor, " n"]:
+    """How often each image is right after the white-box union, attacked where that is not known."""
+    if case.left is not None:
+        return case.left
+    return case.once("union", lambda: remaining(case, union(case)))
 
 
 def survivors(case: Case) -> Bool[Tensor, " n"]:
-    """Which images withstand the white-box union; attacked only where that is not known yet."""
-    if case.standing is not None:
-        return case.standing
-    return case.once("union", lambda: withstanding(case, union(case)))
+    """Which images withstand the white-box union."""
+    return mostly(left_by_union(case))
 
 
 def survivors_again(case: Case) -> Bool[Tensor, " n"]:
     """Which of the survivors withstand the same union once more, with draws of its own."""
     standing = survivors(case)
-    return case.once("union, once more", lambda: withstanding(case, union(case), standing, rerun=1))
+    again = case.once("union, once more", lambda: remaining(case, union(case), standing, rerun=1))
+    return mostly(again)
 
 
 def beats(only_outsider: int, only_rerun: int, n: int) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import torch
 from robustdeq.attacks.apgd import APGD
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
-from robustdeq.audits.outsiders import POINT, first, usable, withstanding
+from robustdeq.audits.outsiders import POINT, first, mostly, remaining, usable
 from robustdeq.evaluation.protocol import Stage
 from robustdeq.objectives.margin import Margin
 
@@ -42,10 +42,9 @@ class Radius(Audit):
 
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)
-        right = case.judge(case.x, case.y, case.rows).right
         n, eps = len(case.y), case.threat.eps
         radii = [*(eps * multiple for multiple in _MULTIPLES), _to_grey(case)]
-        left = [int(right.sum()), *(self._left(case, radius, right) for radius in radii)]
+        left = [_right(case, ()), *(self._left(case, radius) for radius in radii)]
         sweep = ", ".join(f"{k} at {r}" for k, r in zip(left, [0, *radii], strict=True))
         # Twice the radius may lie beyond grey: only what is sorted has to fall.
         falling = [k for _, k in sorted(zip([Fraction(0), *radii], left, strict=True))]
@@ -59,13 +58,18 @@ class Radius(Audit):
             Measure("eps-not-monotone", max(rise, 0.0), POINT, rise > POINT, detail),
         ]
 
-    def _left(self, case: Case, radius: Fraction, right: torch.Tensor) -> int:
+    def _left(self, case: Case, radius: Fraction) -> int:
         stages = (
             Stage(APGD(steps=self.steps, objective=Margin())),
             Stage(APGD(steps=self.steps, targets=3, objective=Margin())),
         )
         wider = replace(case, threat=replace(case.threat, eps=radius))
-        return int(withstanding(wider, usable(wider, stages), right).sum())
+        return _right(wider, usable(wider, stages))
+
+
+def _right(case: Case, stages: tuple[Stage, ...]) -> int:
+    """How many images are right after these stages."""
+    return int(mostly(remaining(case, stages)).sum())
 
 
 def _to_grey(case: Case) -> Fraction:

@@ -80,6 +80,16 @@ class Shifting(Planted):
         return x + 0.02 * noise.normal(tuple(x.shape[1:])).to(x)
 
 
+@dataclass(frozen=True)
+class Coin(Planted):
+    """Takes back every fourth answer, by a draw of its own."""
+
+    def infer(self, target, x, noise):
+        answer = self.base.infer(target, x, noise)
+        tails = noise.uniform((1,)).to(x) < 0.25
+        return replace(answer, logits=torch.where(tails, -answer.logits, answer.logits))
+
+
 def wrapped(kind, target, **fields):
     """The target behind a planted wrapper."""
     return DefendedModel(kind(base=target.defense, **fields), target.classifier, {})

@@ -124,10 +124,11 @@ class TestRadius:
         """16 right at 0; the attack finds 8 of them, and at twice the radius 4 fewer."""
         left = {Fraction(1, 4): 12, Fraction(1, 2): 0}
 
-        def standing(case, stages, right):
-            return torch.arange(16) < left.get(case.threat.eps, 8)
+        def remaining(case, stages):
+            right = left.get(case.threat.eps, 8) if stages else 16
+            return (torch.arange(16) < right).double()
 
-        monkeypatch.setattr("robustdeq.audits.radius.withstanding", standing)
+        monkeypatch.setattr("robustdeq.audits.radius.remaining", remaining)
         zero, monotone = Radius().examine(case(honest))
         assert not zero.raised
         assert (monotone.value, monotone.raised) == (0.25, True)

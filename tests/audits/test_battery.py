@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import pytest
 from conftest import DATA
-from planted import Detached, Scaled, Shifting, flipped, wrapped
+from planted import Coin, Detached, Scaled, Shifting, flipped, wrapped
 
 from robustdeq.attacks.pgd import PGD
 from robustdeq.attacks.square import Square
@@ -113,6 +113,14 @@ def test_a_memory_of_earlier_questions_saves_nothing(honest):
     assert report.robust == bare.robust < report.clean
 
 
+def test_a_coin_that_one_draw_loses_is_counted_by_its_share(honest):
+    """It answers another class in a quarter of the draws, whatever anybody attacks."""
+    report = run(wrapped(Coin, honest), "logit-scale", "noise", threat=Linf(Fraction(1, 10**6)))
+    assert "randomised" in report.flags
+    assert "noise-beats-attack" not in report.flags
+    assert report.robust == pytest.approx(0.75 * run(honest).clean, abs=0.05)
+
+
 def test_what_the_clean_rows_say_is_said_once(honest):
     """A solver of one step converges nowhere; nothing was judged here but the clean images."""
     own = honest.classifier
@@ -151,20 +159,20 @@ def test_an_interrupted_one_goes_on_and_ends_as_if_nothing_had_happened(
             run(target, *audits, draft=Draft(path))
     examine_gradient = Gradient.examine
     monkeypatch.setattr(Gradient, "examine", only_repeated)
-    monkeypatch.setattr(outsiders, "withstanding", None)
+    monkeypatch.setattr(outsiders, "remaining", None)
     assert run(target, *audits, draft=Draft(path)) == whole
     Draft(path).discard()
     assert not path.exists()
 
 
 def test_what_two_audits_ask_of_the_union_it_is_asked_once(honest, monkeypatch):
-    asked, attack = [], outsiders.withstanding
+    asked, attack = [], outsiders.remaining
 
-    def counted(case, stages, standing=None, rerun=0):
+    def counted(case, stages, attacked=None, rerun=0):
         asked.append((case.seed, rerun))
-        return attack(case, stages, standing, rerun)
+        return attack(case, stages, attacked, rerun)
 
-    monkeypatch.setattr(outsiders, "withstanding", counted)
+    monkeypatch.setattr(outsiders, "remaining", counted)
     report = search(flipped(honest), "black-box", "noise")
     assert "black-box-beats-white-box" in report.flags
     assert sum("another seed of the union" in line.detail for line in report.lines) == 2
@@ -182,13 +190,13 @@ def test_an_interrupted_search_is_not_searched_again(honest, monkeypatch, tmp_pa
         patched.setattr(outsiders, "survivors_again", interrupted)
         with pytest.raises(KeyboardInterrupt):
             search(target, "black-box", draft=Draft(path))
-    attack, seeds = black_box.withstanding, []
+    attack, seeds = black_box.remaining, []
 
-    def other_seeds_alone(case, stages, standing):
+    def other_seeds_alone(case, stages, attacked):
         seeds.append(case.seed)
-        return attack(case, stages, standing)
+        return attack(case, stages, attacked)
 
-    monkeypatch.setattr(black_box, "withstanding", other_seeds_alone)
+    monkeypatch.setattr(black_box, "remaining", other_seeds_alone)
     assert search(target, "black-box", draft=Draft(path)) == whole
     assert seeds == [1]
 

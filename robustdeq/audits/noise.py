@@ -9,6 +9,7 @@ from torch import Tensor
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.outsiders import against_rerun, first, how_often, mostly, survivors
 from robustdeq.audits.sampling import corner
+from robustdeq.evaluation.judge import SELECTION
 
 
 @dataclass(frozen=True)
@@ -25,31 +26,33 @@ class Noise(Audit):
     """
 
     images: int = 100
-    points: int = 1000
+    points: int = 1000  # a randomised defence gives as many answers, several a point
 
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)
         standing = survivors(case)
-        left = mostly(how_often(case, *self._search(case, standing)))
-        outsider = f"noise ({self.points} points an image)"
+        points = max(self.points // SELECTION, 1) if case.judge.randomised else self.points
+        left = mostly(how_often(case, *_search(case, standing, points)))
+        outsider = f"noise ({points} points an image)"
         return [against_rerun(case, "noise-beats-attack", outsider, standing & ~left)]
 
-    def _search(
-        self, case: Case, attacked: Bool[Tensor, " n"]
-    ) -> tuple[Float[Tensor, "n *image"], Bool[Tensor, " n"]]:
-        """The most harmful point of each attacked image, and whether it is still right there."""
-        noise, found = case.noise.child("random points"), case.x.clone()
-        harm = torch.full(case.y.shape, -torch.inf, device=case.y.device)
-        for draw in range(self.points):
-            rows = (attacked & (harm < 0)).nonzero()[:, 0]
-            if not len(rows):
-                break
-            keys = case.rows[rows]
-            if draw % 2:
-                x = corner(case.threat, case.x[rows], keys, noise, draw)
-            else:
-                x = case.threat.random_start(case.x[rows], keys, noise, draw)
-            each = case.judge.harm(x, case.y[rows], keys)
-            worse = each > harm[rows]
-            found[rows[worse]], harm[rows[worse]] = x[worse], each[worse]
-        return found, harm < 0
+
+def _search(
+    case: Case, attacked: Bool[Tensor, " n"], points: int
+) -> tuple[Float[Tensor, "n *image"], Bool[Tensor, " n"]]:
+    """The most harmful point of each attacked image, and whether it is still right there."""
+    noise, found = case.noise.child("random points"), case.x.clone()
+    harm = torch.full(case.y.shape, -torch.inf, device=case.y.device)
+    for draw in range(points):
+        rows = (attacked & (harm < 0)).nonzero()[:, 0]
+        if not len(rows):
+            break
+        keys = case.rows[rows]
+        if draw % 2:
+            x = corner(case.threat, case.x[rows], keys, noise, draw)
+        else:
+            x = case.threat.random_start(case.x[rows], keys, noise, draw)
+        each = case.judge.harm(x, case.y[rows], keys)
+        worse = each > harm[rows]
+        found[rows[worse]], harm[rows[worse]] = x[worse], each[worse]
+    return found, harm < 0

@@ -140,10 +140,10 @@ class Bench:
         judge = Judge(asked_cold(form, twin), 128, impostor.random)
         stages = (*attacks_on(impostor, form, twin, data), *black_box())
         found = strongest(stages, target, judge, data.x, data.y, data.threat)
-        standing = found.standing & judge(found.x, data.y, data.rows).right
-        union = standing.double()
         if impostor.random:
             union = share_right(target, found.x, data, DRAWS, "fresh")
+        else:
+            union = (found.standing & judge(found.x, data.y, data.rows).right).double()
         reference = self._reference(impostor, form)
         seen = Seen(data.x, data.y, data.rows, found.x, data.threat)
         copies = (form.make(twin), Judge(form.make(twin), 128), Judge(form.make(twin), 128))

@@ -1,11 +1,10 @@
-"""A stateful target as it answers before anybody has asked it anything.
+"""A stateful target, asked cold.
 
-What a defence remembers of earlier questions makes it another predictor for every history, and an
-evaluator chooses the history without meaning to: a judge that has been asked the clean images first
-may have their answers for everything near them, and an attack that asks again near its own inputs
-sees a function that never moves. Asked cold, it is one function again, the one that whoever comes
-first meets; its figure bounds the robustness that does not hang on being asked about the clean
-image before.
+What a defence remembers makes it another predictor after every history, and an evaluator sets the
+history without meaning to: a judge that was asked the clean images first may give their answers to
+everything near them, and an attack may see a function that stands still around its first question.
+A copy that nobody has asked yet is one function, the one that a first comer meets; that is what is
+attacked and judged.
 """
 
 from collections.abc import Container

@@ -15,6 +15,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from robustdeq.defenses.base import Card, DefendedModel, Sign, Stage, Wrapper
+from robustdeq.errors import ContractViolation
 from robustdeq.models.base import Prediction
 from robustdeq.noise import RowNoise
 
@@ -54,7 +55,18 @@ def cold(target: DefendedModel, flags: Container[str]) -> DefendedModel:
     Args:
         target: nobody has asked it anything yet.
         flags: what the checks of another copy have raised.
+
+    Raises:
+        ContractViolation: it is stateful, and holds what cannot be copied.
     """
     if "stateful" not in flags:
         return target
+    try:
+        deepcopy(target)
+    except (TypeError, RuntimeError) as error:
+        raise ContractViolation(
+            f"{target.defense.chain} remembers earlier questions and cannot be copied ({error}), "
+            f"which asking it cold would need; keep nothing between calls, or hold only what "
+            f"copy.deepcopy copies"
+        ) from error
     return replace(target, defense=Forgetful(target.defense))

@@ -1,6 +1,7 @@
 """One trial from a loaded entrant to its record: the figures agree, and distrust is raised."""
 
 import copy
+import threading
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
@@ -15,6 +16,7 @@ from robustdeq.defenses.base import Card, DefendedModel, Defense, Wrapper
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
+from robustdeq.errors import ContractViolation
 from robustdeq.evaluation.bench import Bench
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.judge import Judge, margin
@@ -317,6 +319,16 @@ class TestFlags:
         record, _ = run(bad, Stage(PGD(steps=6)), load=copy.deepcopy)
         assert "stateful" in flags(record)
         assert record.robust == honest.robust < record.clean
+
+    def test_a_memory_that_cannot_be_copied_is_told(self, target):
+        def locked(bad):
+            again = copy.deepcopy(bad)
+            again.classifier.lock = threading.Lock()
+            return again
+
+        bad = DefendedModel(Remembering(target.defense), target.classifier, {})
+        with pytest.raises(ContractViolation, match=r"vanilla .* cannot be copied .*lock"):
+            run(bad, load=locked)
 
     def test_a_gradient_attack_on_a_model_without_one_is_left_out_and_the_search_is_run(
         self, target

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from robustdeq.audits.base import Audit, Case, Measure
-from robustdeq.audits.outsiders import against_rerun, first, how_often, mostly, survivors
+from robustdeq.audits.outsiders import against_rerun, first, mostly, survivors
 from robustdeq.audits.sampling import corner
 from robustdeq.evaluation.judge import SELECTION
 
@@ -32,7 +32,8 @@ class Noise(Audit):
         case = first(case, self.images)
         standing = survivors(case)
         points = max(self.points // SELECTION, 1) if case.judge.randomised else self.points
-        left = mostly(how_often(case, *_search(case, standing, points)))
+        found, stood = _search(case, standing, points)
+        left = mostly(case.judge.survival(found, case.y, case.rows, stood))
         outsider = f"noise ({points} points an image)"
         return [against_rerun(case, "noise-beats-attack", outsider, standing & ~left)]
 

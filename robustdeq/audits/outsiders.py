@@ -10,7 +10,6 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.base import Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.evaluation.crafting import Crafter
-from robustdeq.evaluation.judge import FRESH
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.union import every_target, runnable, white_box
 
@@ -62,23 +61,11 @@ def remaining(
     if attacked is None:
         attacked = judge.attackable(x, y, rows)
     if not stages:
-        return attacked * how_often(case, x, attacked)
+        return attacked * judge.survival(x, y, rows, attacked)
     seed = case.noise.child("union", rerun).seed
     craft = Crafter(case.target, judge, case.threat, _BATCH, lambda done, total: None)
     crafted = craft(Column("union", stages, (seed,)), seed, x, y, attacked)
-    return attacked * how_often(case, crafted.x, crafted.standing)
-
-
-def how_often(
-    case: Case, x: Float[Tensor, "n *image"], standing: Bool[Tensor, " n"]
-) -> Float[Tensor, " n"]:
-    """How often inputs x are answered rightly, when an attack that chose them knows who stands.
-
-    Of a randomised defence in draws that chose nothing.
-    """
-    if case.judge.randomised:
-        return case.judge.share(x, case.y, case.rows, FRESH, "fresh").double()
-    return standing.double()
+    return attacked * judge.survival(crafted.x, y, rows, crafted.standing)
 
 
 def mostly(shares: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:

@@ -26,7 +26,7 @@ from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.exact_pass import crafted_and_checked
 from robustdeq.evaluation.fates import TABLES, Fate
 from robustdeq.evaluation.forgetful import cold
-from robustdeq.evaluation.judge import FRESH, Judge, Verdict
+from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.evaluation.protocol import Column
 from robustdeq.evaluation.state_map import states_table
 from robustdeq.evaluation.trial import Trial
@@ -125,12 +125,11 @@ class _Outcome:
     @cached_property
     def _survival(self) -> dict[int, Tensor]:
         """(n,) by attack seed: of a randomised entrant the share of fresh draws that are right."""
-        seeds = self._trial.column.seeds
-        if not self._bench.randomised:
-            return {seed: self.robust(seed).float() for seed in seeds}
         return {
-            seed: self._judge.share(self._crafted[seed].x, self._y, self._rows, FRESH, "fresh")
-            for seed in seeds
+            seed: self._judge.survival(
+                self._crafted[seed].x, self._y, self._rows, self.robust(seed)
+            )
+            for seed in self._trial.column.seeds
         }
 
     def record(self, started: float) -> tuple[Record, Tables]:

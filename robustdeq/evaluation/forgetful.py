@@ -22,7 +22,11 @@ from robustdeq.noise import RowNoise
 
 @dataclass(frozen=True)
 class Forgetful(Wrapper):
-    """Hands every question to a copy of the chain and its network, which is then thrown away."""
+    """Hands every question to a copy of the chain and its network, which is then thrown away.
+
+    Raises:
+        ContractViolation: when asked, if it holds what cannot be copied.
+    """
 
     stage: ClassVar[Stage] = "inference"
     card: ClassVar[Card] = Card("A stateful defence, asked cold", "of this harness")
@@ -46,7 +50,14 @@ class Forgetful(Wrapper):
         return cold.defense.unrolled(cold, x, noise, last, sign)
 
     def _copy(self, target: DefendedModel) -> DefendedModel:
-        return deepcopy(replace(target, defense=self.base))
+        try:
+            return deepcopy(replace(target, defense=self.base))
+        except (TypeError, RuntimeError) as error:
+            raise ContractViolation(
+                f"{self.base.chain} remembers earlier questions and cannot be copied ({error}), "
+                f"which asking it cold would need; keep nothing between calls, or hold only what "
+                f"copy.deepcopy copies"
+            ) from error
 
 
 def cold(target: DefendedModel, flags: Container[str]) -> DefendedModel:
@@ -55,18 +66,7 @@ def cold(target: DefendedModel, flags: Container[str]) -> DefendedModel:
     Args:
         target: nobody has asked it anything yet.
         flags: what the checks of another copy have raised.
-
-    Raises:
-        ContractViolation: it is stateful, and holds what cannot be copied.
     """
     if "stateful" not in flags:
         return target
-    try:
-        deepcopy(target)
-    except (TypeError, RuntimeError) as error:
-        raise ContractViolation(
-            f"{target.defense.chain} remembers earlier questions and cannot be copied ({error}), "
-            f"which asking it cold would need; keep nothing between calls, or hold only what "
-            f"copy.deepcopy copies"
-        ) from error
     return replace(target, defense=Forgetful(target.defense))

@@ -108,6 +108,20 @@ class Judge:
             right += (logits.argmax(1) == y) & torch.isfinite(logits).all(1)
         return right / draws
 
+    def survival(
+        self, x: Tensor, y: Tensor, rows: Tensor, standing: Bool[Tensor, " batch"]
+    ) -> Float[Tensor, " batch"]:
+        """How often final inputs are answered rightly (B,): 1 where a row stands, else 0.
+
+        Of a randomised defence the share of `FRESH` draws, which chose nothing.
+
+        Args:
+            standing: which rows withstood the attack that chose the inputs.
+        """
+        if self.randomised:
+            return self.share(x, y, rows, FRESH, "fresh")
+        return standing.float()
+
     def answer(self, x: Tensor, rows: Tensor) -> Prediction:
         """The answer of the first composition alone."""
         return self._predict(x, rows, self._batch_size)

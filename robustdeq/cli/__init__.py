@@ -1,6 +1,7 @@
 """The command `robustdeq`: one module per subcommand, imported when it is asked for."""
 
 import argparse
+import io
 import os
 import sys
 import traceback
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add(commands)
+    _tolerate_narrow_consoles()
     options = parser.parse_args(arguments)
     try:
         code = options.command(options)
@@ -51,3 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _tolerate_narrow_consoles() -> None:
+    """Escape what the console's encoding lacks, in a note or a name, instead of ending amid it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

@@ -2,14 +2,12 @@
 
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from types import ModuleType
 
@@ -17,7 +15,8 @@ import torch
 from tqdm import tqdm
 
 from robustdeq import registry
-from robustdeq.engines.outcome import SEAT, Outcome
+from robustdeq.engines.outcome import Outcome
+from robustdeq.engines.workers import enter_worker, require_sendable, starting
 from robustdeq.errors import SpecError, TrialsFailed
 
 Job = Callable[[], Outcome]  # the `run` of a training or an attack
@@ -128,9 +127,9 @@ def _beside(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]
     running: set[Future[Outcome]] = set()
     try:
         while waiting or running:
-            with _deaf_to_interrupts():
+            with starting():
                 while waiting and len(running) < where.workers:
-                    running.add(pool.submit(waiting.popleft()))
+                    running.add(pool.submit(require_sendable(waiting.popleft())))
                     # Makes the pool watch all its workers: it may not know the last one born,
                     # whose death would then go unnoticed (Python 3.11: in 18 of 30 trials).
                     pool.submit(int)
@@ -151,30 +150,9 @@ def _beside(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-@contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """A process started here hears of an interrupt in `_enter_worker`, not amid its imports."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _enter_worker(where: Place, lock, seats) -> None:
-    """Its share of threads, its own line for progress bars, and no life after the parent."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    """What a worker does before its first job."""
+    enter_worker(seats)
     torch.set_num_threads(where.threads)
     load_plugins(where.plugins)
     tqdm.set_lock(lock)
-    os.environ[SEAT] = str(seats.get())
-
-
-def _follow_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

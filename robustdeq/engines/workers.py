@@ -1,0 +1,74 @@
+"""How worker processes begin, on every platform, and what may be sent to them."""
+
+import multiprocessing
+import os
+import pickle
+import pickletools
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Set
+from contextlib import contextmanager
+from types import ModuleType
+from typing import TypeVar
+
+from robustdeq.engines.outcome import SEAT
+from robustdeq.errors import SpecError
+
+T = TypeVar("T")
+_MAIN = "__main__"
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Processes started here hear of an interrupt in `enter_worker`, and never run our script.
+
+    A started process would import the main module of this one: a script without a main guard would
+    start itself again, one from standard input is in no file. Jobs need neither.
+    """
+    script = sys.modules[_MAIN]
+    before = _mask_interrupts("SIG_BLOCK", {signal.SIGINT})
+    sys.modules[_MAIN] = ModuleType(_MAIN)
+    try:
+        yield
+    finally:
+        sys.modules[_MAIN] = script
+        _mask_interrupts("SIG_SETMASK", before)
+
+
+def require_sendable(job: T) -> T:
+    """The job, if a process that does not run our script can read it.
+
+    Raises:
+        SpecError: it holds a class of the script.
+    """
+    texts = [text for _, text, _ in pickletools.genops(pickle.dumps(job)) if isinstance(text, str)]
+    if _MAIN in texts:
+        name = texts[texts.index(_MAIN) + 1]
+        raise SpecError(
+            f"{name!r} is defined in the script itself, which worker processes do not run; put it "
+            f"into a file of its own (--plugin FILE), or use one worker"
+        )
+    return job
+
+
+def enter_worker(seats) -> None:
+    """A worker's own line for progress bars, its signals, and no life after the parent."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _mask_interrupts("SIG_UNBLOCK", {signal.SIGINT})
+    threading.Thread(target=_follow_parent, daemon=True).start()
+    os.environ[SEAT] = str(seats.get())
+
+
+def _follow_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _mask_interrupts(how: str, signals: Set[int]) -> Set[int]:
+    """The mask before. Windows has none: there a process hears of an interrupt amid its imports."""
+    mask = getattr(signal, "pthread_sigmask", None)
+    return set() if mask is None else mask(getattr(signal, how), signals)

@@ -15,6 +15,7 @@ from torch import Tensor
 from robustdeq.errors import DataError
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
+from robustdeq.samples import Samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +56,10 @@ class Split:
         if not 1 <= n <= len(self):
             raise DataError(f"asked for the first {n} of {len(self)} images; give 1 to {len(self)}")
         return Split(self.images[:n], self.labels[:n])
+
+    def samples(self) -> Samples:
+        """All of it, each image at its position in this split."""
+        return Samples.of(self.images, self.labels)
 
     def to(self, device: torch.device) -> "Split":
         """The same images and labels on a device."""

@@ -34,7 +34,7 @@ class RowStore:
         if not len(rows):
             return
         if not len(self._values):
-            self._slot, self._values = rows.new_empty(0), values[:0].clone()
+            self._values = values[:0].clone()
         slot = self._slots(rows)
         fresh = (slot < 0).nonzero()[:, 0]
         if len(fresh):
@@ -59,5 +59,7 @@ class RowStore:
     def _slots(self, rows: Tensor) -> Tensor:
         missing = int(rows.max()) + 1 - len(self._slot)
         if missing > 0:
-            self._slot = torch.cat([self._slot, rows.new_full((missing,), -1)])
+            unknown = rows.new_full((missing,), -1)
+            # Nothing says where this store lives before the first rows do.
+            self._slot = torch.cat([self._slot, unknown]) if len(self._slot) else unknown
         return self._slot[rows]

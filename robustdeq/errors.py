@@ -1,6 +1,8 @@
 """The errors a user can cause, each with the exit code its command ends with."""
 
 import difflib
+import signal
+import traceback
 from collections.abc import Iterable
 
 
@@ -46,6 +48,36 @@ class TrialsFailed(RobustDEQError):
     """Some jobs of a run failed; the others are stored."""
 
     exit_code = 3
+
+
+class PluginEnded(ContractViolation):
+    """A plug-in tried to end the program."""
+
+    exit_code = 3
+
+
+class Interrupted(KeyboardInterrupt):
+    """The user's own Ctrl-C, as against a KeyboardInterrupt that a plug-in raises."""
+
+
+def by_user(error: BaseException) -> bool:
+    """Whether the user asked for the end of the program, and not a plug-in.
+
+    Where Python's own handler answers a Ctrl-C the two look alike, and the user is believed.
+    """
+    own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return isinstance(error, Interrupted) or (own and isinstance(error, KeyboardInterrupt))
+
+
+def ended(error: BaseException) -> PluginEnded:
+    """What to tell of an exception by which a plug-in tried to end the program."""
+    lines = traceback.extract_tb(error.__traceback__)
+    line = [each for each in lines if "_sitebuiltins" not in each.filename][-1]  # where exit() is
+    return PluginEnded(
+        f"{type(error).__name__}({str(error)!r}) was raised in {line.filename}, line "
+        f"{line.lineno}; a plug-in does not end the program: return an answer, or raise "
+        f"an error that says why not"
+    )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

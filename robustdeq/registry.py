@@ -14,11 +14,21 @@ import inspect
 import pkgutil
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
-from robustdeq.errors import ContractViolation, RobustDEQError, SpecError, UnknownName
+from robustdeq.errors import (
+    ContractViolation,
+    PluginEnded,
+    RobustDEQError,
+    SpecError,
+    UnknownName,
+    by_user,
+    ended,
+)
 
 # kind -> its contract; the package that holds the contract's `base` module holds the plug-ins.
 CONTRACTS = {
@@ -104,6 +114,7 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
         SpecError: no such file, it is not Python, its name hides another plug-in, or importing it
             fails.
         ContractViolation: it does not define exactly one plug-in class.
+        PluginEnded: importing it ends the program.
     """
     path = Path(path).resolve()
     if not path.is_file() or path.suffix != ".py":
@@ -120,19 +131,33 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
         raise SpecError(f"{path} would hide the plug-in {before.__file__}; rename one of the files")
     sys.modules[spec.name] = module  # dataclasses look their own module up
     try:
-        spec.loader.exec_module(module)
+        with _importing(str(path)):
+            spec.loader.exec_module(module)
         return [_provided(module, path)]
-    except BaseException as error:
+    except BaseException:
         del sys.modules[spec.name]
-        if isinstance(error, SyntaxError):
-            raise SpecError(f"{path}, line {error.lineno}: {error.msg}") from error
-        if isinstance(error, Exception) and not isinstance(error, RobustDEQError):
-            line = traceback.extract_tb(error.__traceback__)[-1]
-            raise SpecError(
-                f"plug-in {path} cannot be imported: {type(error).__name__}: {error} "
-                f"({line.filename}, line {line.lineno})"
-            ) from error
         raise
+
+
+@contextmanager
+def _importing(plugin: str) -> Iterator[None]:
+    """Tell in a sentence why somebody's plug-in cannot be imported."""
+    try:
+        yield
+    except SyntaxError as error:
+        raise SpecError(f"{plugin}, line {error.lineno}: {error.msg}") from error
+    except RobustDEQError:
+        raise
+    except Exception as error:
+        line = traceback.extract_tb(error.__traceback__)[-1]
+        raise SpecError(
+            f"plug-in {plugin} cannot be imported: {type(error).__name__}: {error} "
+            f"({line.filename}, line {line.lineno})"
+        ) from error
+    except BaseException as error:
+        if by_user(error):
+            raise
+        raise PluginEnded(f"plug-in {plugin} cannot be imported: {ended(error)}") from error
 
 
 def contract(kind: str) -> type[Plugin]:
@@ -186,7 +211,8 @@ def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _checked(entry: importlib.metadata.EntryPoint, kind: str) -> type:
-    found = entry.load()
+    with _importing(entry.value):
+        found = entry.load()
     if (
         inspect.isclass(found)
         and issubclass(found, contract(kind))

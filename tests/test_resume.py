@@ -166,7 +166,7 @@ def test_an_interrupt_without_workers_keeps_what_is_finished(tmp_path, monkeypat
     (tmp_path / "pause").touch()
 
     def interrupt(seconds):
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(time, "sleep", interrupt)
     answer = run(tmp_path, *plugins)

@@ -3,12 +3,16 @@
 import argparse
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from robustdeq.cli import audit, board, check, listing, report, run, train
-from robustdeq.errors import RobustDEQError
+from robustdeq.errors import Interrupted, RobustDEQError, by_user, ended
 from robustdeq.version import __version__
 
 _COMMANDS = (run, train, board, report, audit, check, listing)
@@ -17,8 +21,9 @@ _COMMANDS = (run, train, board, report, audit, check, listing)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line; returns its exit code.
 
-    0: done. 2: a mistake of the user's, told in one sentence. 3: some jobs failed, the others are
-    stored. 1: a defect of ours, with its traceback. 130: interrupted; what finished is stored.
+    0: done. 2: a mistake of the user's, told in one sentence. 3: some jobs failed, or a plug-in
+    tried to end the program; the others are stored. 1: a defect of ours, with its traceback. 130:
+    interrupted; what finished is stored.
     """
     parser = argparse.ArgumentParser(
         prog="robustdeq",
@@ -31,28 +36,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add(commands)
     _tolerate_narrow_consoles()
     options = parser.parse_args(arguments)
-    try:
-        code = options.command(options)
-        sys.stdout.flush()
-        return code
-    except RobustDEQError as error:
-        print(f"robustdeq: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
+    with _own_interrupts():
+        try:
+            code = options.command(options)
+            sys.stdout.flush()
+            return code
+        except BaseException as error:
+            return _told(error)
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended a command; returns the exit code."""
+    if by_user(error):
         print("\nrobustdeq: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    if isinstance(error, BrokenPipeError):
         # The reader has seen enough, `| head` for example; nothing is left to be flushed at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception:
-        traceback.print_exc()
-        print(
-            "robustdeq: this is a defect, of a plug-in if the traceback ends in its file, else of "
-            "robustdeq; please report it",
-            file=sys.stderr,
-        )
-        return 1
+    if not isinstance(error, Exception):
+        error = ended(error)
+    if isinstance(error, RobustDEQError):
+        print(f"robustdeq: {error}", file=sys.stderr)
+        return error.exit_code
+    traceback.print_exception(error)
+    print(
+        "robustdeq: this is a defect, of a plug-in if the traceback ends in its file, else of "
+        "robustdeq; please report it",
+        file=sys.stderr,
+    )
+    return 1
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Tell a Ctrl-C from a KeyboardInterrupt that a plug-in raises."""
+    before = signal.getsignal(signal.SIGINT)
+    if (
+        before is not signal.default_int_handler
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        yield  # somebody else answers it
+        return
+    signal.signal(signal.SIGINT, _interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise Interrupted
 
 
 def _tolerate_narrow_consoles() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from robustdeq.entrant import Entrant
-from robustdeq.errors import RobustDEQError
+from robustdeq.errors import RobustDEQError, by_user, ended
 
 SEAT = "ROBUSTDEQ_SEAT"  # the number of this worker process, set by the engine
 
@@ -26,8 +26,16 @@ class Outcome:
     failures: tuple[tuple[str, str], ...] = ()
 
 
-def failed(what: str, error: Exception) -> tuple[str, str]:
-    """Tell a mistake in one sentence and a defect with its traceback; returns the failure."""
+def failed(what: str, error: BaseException) -> tuple[str, str]:
+    """Tell a mistake in one sentence and a defect with its traceback; returns the failure.
+
+    Raises:
+        the error itself, where the user ends the program by it.
+    """
+    if by_user(error):
+        raise error
+    if not isinstance(error, Exception):
+        error = ended(error)
     told = str(error) if isinstance(error, RobustDEQError) else f"\n{traceback.format_exc()}"
     say(f"  {what} failed: {told}")
     return what, f"{type(error).__name__}: {error}"

@@ -79,7 +79,7 @@ class Row:
         data = loaded(self.protocol)
         try:
             check(self.entrant, data)
-        except Exception as error:
+        except BaseException as error:
             return Outcome((), (failed(self.entrant.chain, error),))
         return Outcome((self.entrant,))
 
@@ -106,7 +106,7 @@ class Attacking:
             self._run(data)
         except StoreError:
             raise
-        except Exception as error:
+        except BaseException as error:
             return Outcome((), (failed(f"{entrant.chain} {self.trial.column.name}", error),))
         return Outcome((entrant,))
 

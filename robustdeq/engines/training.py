@@ -44,7 +44,7 @@ class Training:
                 ensure_trained(store, entrant, data, torch.device(self.device), line)
             except StoreError:
                 raise
-            except Exception as error:
+            except BaseException as error:
                 failures.append(failed(f"train {entrant.chain}", error))
             else:
                 finished.append(entrant)

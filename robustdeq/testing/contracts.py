@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 
 from robustdeq.defenses.base import Card, Defense
-from robustdeq.errors import ContractViolation
+from robustdeq.errors import ContractViolation, by_user
 from robustdeq.evaluation.bench import Guard
 from robustdeq.evaluation.checks import COUPLING, ROUNDING, gradient_findings
 from robustdeq.evaluation.crafting import SLACK
@@ -242,6 +242,8 @@ def _complaint(promise: Callable[[DefenseContract], None], contract: DefenseCont
         promise(contract)
     except ContractViolation as violation:
         return str(violation)
-    except Exception as error:
+    except BaseException as error:
+        if by_user(error):
+            raise
         return contract.subject.explain(error)
     return None

@@ -108,7 +108,7 @@ class Subject:
         trial = Trial(Entrant(self.defense), column, data, threat)
         evaluate(trial, Bench(self.target, "0" * 64, torch.device("cpu")), self.images)
 
-    def explain(self, error: Exception) -> str:
+    def explain(self, error: BaseException) -> str:
         """An exception of the defence's own in a sentence, with the line of its file."""
         text = (str(error).splitlines() or ["no message"])[0]
         sentence = f"{type(error).__name__}: {text}"

@@ -18,7 +18,7 @@ from robustdeq.evaluation.crafting import Crafter
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Column, Stage, load_protocol
 from robustdeq.evaluation.roster import find_entry
-from robustdeq.models.deq import require_deq
+from robustdeq.models.equilibrium_network import require_equilibrium
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.dlr import DLR
 from robustdeq.objectives.margin import Margin
@@ -101,7 +101,7 @@ class Plan:
         """What random and worst starts z0 of a radius do to the first images' labels."""
 
         def measure() -> dict[str, dict[str, float]]:
-            model = require_deq(self.trained(entrant).classifier, "a start")
+            model = require_equilibrium(self.trained(entrant).classifier, "a start")
             images = PROTOCOL.load_data().test.take(min(self.images, STARTED)).images
             start, noise = Start.deployed(model, images), NoiseStream(0).child("z0")
             return {

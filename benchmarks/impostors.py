@@ -36,6 +36,7 @@ from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.union import black_box, runnable, strongest, white_box
+from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.registry import find
@@ -153,7 +154,9 @@ class Bench:
 
     def _reference(self, impostor: Impostor, form: Form) -> list[float]:
         """What the reference attack leaves, judged as the union is; empty if there is none."""
-        functions = opened(network_of(self.twin))
+        network = network_of(self.twin)
+        assert isinstance(network, DEQClassifier)
+        functions = opened(network)
         name = "twin" if impostor is TWIN else impostor.name
         if name not in functions:
             return []

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustdeq.equilibrium import CellProblem, Equilibrium
 from robustdeq.evaluation.judge import margin
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream
 from robustdeq.solvers.base import replay, solve
 from robustdeq.threats.l2 import L2
@@ -23,12 +23,12 @@ _CONVERGED = 1e-3  # the deployed tolerance of every mode that has one
 class Start:
     """One image batch, its deployed answers, and what another start z0 makes of them."""
 
-    model: DEQClassifier
+    model: EquilibriumNetwork
     problem: CellProblem
     labels: Int[Tensor, " batch"]
 
     @classmethod
-    def deployed(cls, model: DEQClassifier, x: Float[Tensor, "batch *image"]) -> "Start":
+    def deployed(cls, model: EquilibriumNetwork, x: Float[Tensor, "batch *image"]) -> "Start":
         """From images; the labels are those of the solve from the deployed start, zero."""
         with torch.no_grad():
             problem = model.problem(x)

@@ -40,10 +40,6 @@ class Cost:
     def add(self, **counts: int | float) -> None:
         self.counts.update({name: int(value) for name, value in counts.items()})
 
-    def __deepcopy__(self, memo: dict) -> "Cost":
-        """Itself: what a copy of a counted network does is booked where the network's work is."""
-        return self
-
 
 class Surface(ABC):
     """The abstract thing an attack sees.

@@ -90,7 +90,7 @@ def facts(model: DEQClassifier, x: Tensor, y: Tensor) -> str:
         f"spectral radius: median {radius.median():.3f}, largest {radius.max():.3f}",
     ]
     for solver in (Picard(max_steps=200), Anderson(max_steps=200, every=2)):
-        answer = model.replaced(solver).solve(near)
+        answer = model.replaced(solver=solver).solve(near)
         spread = answer.nfe.double().quantile(torch.tensor([0.05, 0.5, 0.9, 0.99, 1.0]).double())
         lines.append(
             f"{solver.plugin_name()}: {answer.converged.double().mean():.1%} converged to 1e-3; "

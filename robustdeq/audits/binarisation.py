@@ -47,7 +47,7 @@ class Binarisation(Audit):
     through the default surface. It is the union's: that makes four searches of an image, one on the
     cross entropy and one towards each of three classes, and where there is one class to go to these
     are four starts. (One start ends in a local maximum on a fifth of the images of an adversarially
-    trained network.) Features are the equilibrium of a `DEQClassifier`, and else the logits.
+    trained network.) Features are the equilibrium of an `EquilibriumNetwork`, else the logits.
     `control` random points, half of them corners of the ball, are tried as well: if they too find
     more than half of what was planted, the test is too easy and raises nothing.
 

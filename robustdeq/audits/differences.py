@@ -10,7 +10,7 @@ from torch import Tensor
 from robustdeq.audits.base import Case
 from robustdeq.defenses.base import DefendedModel, overrides
 from robustdeq.models.base import Prediction
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream
 from robustdeq.solvers.base import replay
 
@@ -54,7 +54,7 @@ class Judged:
         free = self._predict(x)
         gaps = [self._gap(free.logits)]
         model = self.target.classifier
-        if isinstance(model, DEQClassifier) and not _relaxed(self.target):
+        if isinstance(model, EquilibriumNetwork) and not _relaxed(self.target):
             same = (free.nfe == centre.nfe) & free.converged & centre.converged
             gaps.append(self._gap(self._frozen(model, x, centre, free.logits, same)))
         return torch.stack(gaps)
@@ -62,7 +62,7 @@ class Judged:
     @torch.no_grad()
     def _frozen(
         self,
-        model: DEQClassifier,
+        model: EquilibriumNetwork,
         x: Tensor,
         centre: Prediction,
         free: Tensor,
@@ -89,4 +89,4 @@ class Judged:
 def _relaxed(target: DefendedModel) -> bool:
     """Whether the default surface reads the defence's relaxed form, not the solver's states."""
     own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
-    return own_path or not isinstance(target.classifier, DEQClassifier)
+    return own_path or not isinstance(target.classifier, EquilibriumNetwork)

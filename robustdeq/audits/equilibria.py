@@ -9,7 +9,7 @@ from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.outsiders import first, reaches
 from robustdeq.defenses.base import DefendedModel, overrides
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.solvers.base import solve
 from robustdeq.surrogates.base import straight_through
@@ -38,7 +38,7 @@ class Equilibria(Audit):
     steps: int = 20
 
     def applies(self, target: DefendedModel) -> str | None:
-        if not isinstance(target.classifier, DEQClassifier):
+        if not isinstance(target.classifier, EquilibriumNetwork):
             return f"{target.defense.chain} has no equilibrium"
         if overrides(target.defense, "infer"):
             return f"{target.defense.chain} answers by its own `infer`, not by one solve"
@@ -51,7 +51,7 @@ class Equilibria(Audit):
         if not reaches(case):
             return []
         model = case.target.classifier
-        assert isinstance(model, DEQClassifier)
+        assert isinstance(model, EquilibriumNetwork)
         prepare = straight_through(case.target, case.noise)
         surface = Defended().bind(case.target, case.noise)
         start = case.threat.random_start(case.x, case.rows, case.noise.child("start"))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustdeq.defenses.base import Card, DefendedModel, Stage, Wrapper, overrides
 from robustdeq.models.base import Prediction
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream, RowNoise
 
 
@@ -33,18 +33,15 @@ class States(Features):
     """The equilibrium z* of a network whose defence answers by one solve."""
 
     target: DefendedModel
-    model: DEQClassifier
+    model: EquilibriumNetwork
 
     @torch.no_grad()
     def of(self, x: Tensor, rows: Tensor, noise: NoiseStream) -> Tensor:
         prepared = self.target.defense.transform(self.target, x, noise.at(rows))
-        return self.model.layout.shaped(self.model.solve(prepared).z).flatten(1)
+        return self.model.features(self.model.solve(prepared).z)
 
     def read(self, weight: Tensor, bias: float) -> DefendedModel:
-        head = nn.Sequential(nn.Flatten(), _BinaryHead(weight, bias))
-        own = self.model
-        model = DEQClassifier(own.inject, own.cell, head, own.state, own.solver, own.adjoint)
-        return replace(self.target, classifier=model)
+        return replace(self.target, classifier=_read_by(_BinaryHead(weight, bias), self.model))
 
 
 @dataclass(frozen=True)
@@ -64,9 +61,23 @@ class Logits(Features):
 def features(target: DefendedModel) -> Features:
     """The equilibrium where there is one, else the logits."""
     own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
-    if isinstance(target.classifier, DEQClassifier) and not own_path:
+    if isinstance(target.classifier, EquilibriumNetwork) and not own_path:
         return States(target, target.classifier)
     return Logits(target)
+
+
+def _read_by(head: nn.Module, model: EquilibriumNetwork) -> EquilibriumNetwork:
+    """The same network, whose features are read by another head."""
+    kind = type(model)
+
+    class Reread(kind):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
+        def readout(self, z: Tensor) -> Tensor:
+            return self.get_submodule("binary_head")(self.features(z))
+
+    other = model.replaced()
+    other.__class__ = Reread
+    other.binary_head = head
+    return other
 
 
 class _BinaryHead(nn.Module):

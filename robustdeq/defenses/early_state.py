@@ -12,7 +12,7 @@ from robustdeq.defenses.readouts import network_with_states, refuse_own_inferenc
 from robustdeq.equilibrium import residual
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
-from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.models.state_surfaces import replayed_surface
 from robustdeq.noise import RowNoise
 
@@ -65,7 +65,7 @@ class EarlyState(Wrapper):
         inner = self.base.calibrate(target, held_out, noise)
         if self.state is not None:
             return {**inner, "state": self.state}
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         accuracy = [_accuracy(model, state, held_out, noise) for state in self.candidates]
         best = self.candidates[accuracy.index(max(accuracy))]
         return {
@@ -75,7 +75,7 @@ class EarlyState(Wrapper):
         }
 
     def infer(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Prediction:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         state = target.calibration["state"]
         with torch.no_grad():
             problem = model.problem(transformed(target, x, noise))
@@ -85,7 +85,7 @@ class EarlyState(Wrapper):
             return Prediction(model.readout(z), steps, size, torch.isfinite(size))
 
     def relaxed(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         problem = model.problem(transformed(target, x, noise))
         return model.readout(model.iterate(problem, target.calibration["state"]))
 
@@ -95,7 +95,7 @@ class EarlyState(Wrapper):
         return self.relaxed(target, x, noise)  # no input is updated: this is the whole path
 
 
-def _accuracy(model: DEQClassifier, state: int, held_out: Batch, noise: RowNoise) -> float:
+def _accuracy(model: EquilibriumNetwork, state: int, held_out: Batch, noise: RowNoise) -> float:
     """Of one state's read-out, under PGD on it."""
     surface = replayed_surface(model, state)
     x, y, rows = held_out.x, held_out.y, held_out.rows

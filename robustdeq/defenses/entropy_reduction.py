@@ -12,7 +12,7 @@ from robustdeq.defenses.readouts import network_with_states, refuse_own_inferenc
 from robustdeq.equilibrium import residual
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
-from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.noise import RowNoise
 
 Descent = Literal["lower", "raise", "random"]
@@ -83,7 +83,7 @@ class EntropyReduction(Wrapper):
         return network_with_states(self, task, self.horizon)
 
     def infer(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Prediction:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         with torch.no_grad():
             moved, z = self._trajectory(model, transformed(target, x, noise), noise, 0, torch.sign)
             size = residual(z, model.problem(moved)(z))
@@ -98,12 +98,12 @@ class EntropyReduction(Wrapper):
     def unrolled(
         self, target: DefendedModel, x: Tensor, noise: RowNoise, last: int, sign: Sign
     ) -> Tensor:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         _, z = self._trajectory(model, transformed(target, x, noise), noise, last, sign)
         return model.readout(z)
 
     def _trajectory(
-        self, model: DEQClassifier, x: Tensor, noise: RowNoise, last: int, sign: Sign
+        self, model: EquilibriumNetwork, x: Tensor, noise: RowNoise, last: int, sign: Sign
     ) -> tuple[Tensor, Tensor]:
         """The last input and state; only the last `last` updates keep their own derivative."""
         rounds = self.horizon // self.block - 1
@@ -123,7 +123,13 @@ class EntropyReduction(Wrapper):
         return moved, z
 
     def _updated(
-        self, model: DEQClassifier, x: Tensor, moved: Tensor, z: Tensor, noise: RowNoise, sign: Sign
+        self,
+        model: EquilibriumNetwork,
+        x: Tensor,
+        moved: Tensor,
+        z: Tensor,
+        noise: RowNoise,
+        sign: Sign,
     ) -> Tensor:
         """One step of the input, projected."""
         if self.entropy == "random":
@@ -135,7 +141,7 @@ class EntropyReduction(Wrapper):
         near = torch.minimum(torch.maximum(moved + size * direction, x - radius), x + radius)
         return near.clamp(0, 1)
 
-    def _block(self, model: DEQClassifier, x: Tensor, z: Tensor | None) -> Tensor:
+    def _block(self, model: EquilibriumNetwork, x: Tensor, z: Tensor | None) -> Tensor:
         problem, memory = model.problem(x), {}
         z = problem.z0 if z is None else z
         for number in range(self.block):
@@ -143,7 +149,7 @@ class EntropyReduction(Wrapper):
         return z
 
 
-def _slope(model: DEQClassifier, x: Tensor, z: Tensor) -> Tensor:
+def _slope(model: EquilibriumNetwork, x: Tensor, z: Tensor) -> Tensor:
     """The gradient of the prediction's entropy by the input, one evaluation past z."""
     kept = torch.is_grad_enabled()
     with torch.enable_grad():

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from robustdeq.defenses.base import Card, DefendedModel, Task, Wrapper
 from robustdeq.errors import SpecError
-from robustdeq.models.deq import DEQClassifier, jacobian_penalty, require_deq
+from robustdeq.models.deq import jacobian_penalty
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import solve
 
@@ -83,11 +84,11 @@ class JacobianPenalty(Wrapper):
                 f"shares in (0, 1]; weight 0 turns the penalty off"
             )
 
-    def build(self, task: Task) -> DEQClassifier:
-        return require_deq(self.base.build(task), self.chain)
+    def build(self, task: Task) -> EquilibriumNetwork:
+        return require_equilibrium(self.base.build(task), self.chain)
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         others = self.base.penalty(target, x, noise)
         own = noise.child("jacobian-penalty")
         chosen = (own.uniform() < self.frequency).nonzero()[:, 0].to(x.device)
@@ -98,6 +99,6 @@ class JacobianPenalty(Wrapper):
         drawn = RowNoise(own.child("probe").stream, noise.rows[chosen])
         found = z.new_zeros(())
         for number in range(self.probes):
-            v = model.layout.flat(drawn.normal(model.state, number)).to(z)
+            v = model.probe(drawn, z, number)
             found = found + jacobian_penalty(problem, z, v) / self.probes
         return others + self.weight * (len(chosen) / len(x)) * found

@@ -13,7 +13,8 @@ from robustdeq.defenses.regularised import equilibrium_penalty
 from robustdeq.errors import SpecError
 from robustdeq.models import linear_heads
 from robustdeq.models.cells import TanhCell, normalised_injection
-from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.models.lyapunov import LyapunovFunction, LyapunovProjection
 from robustdeq.models.projected import (
     CentredCell,
@@ -105,7 +106,7 @@ class LyaDEQ(Defense):
             if not getattr(self, name) > 0:
                 raise SpecError(f"lyadeq: {name} {getattr(self, name)}; expected above 0")
 
-    def build(self, task: Task) -> DEQClassifier:
+    def build(self, task: Task) -> EquilibriumNetwork:
         channels, height, width, in_channels = self.channels, *task.shape[1:], task.shape[0]
         state, inject = (channels, height, width), normalised_injection(in_channels, channels)
         nominal = DEQClassifier(
@@ -117,7 +118,7 @@ class LyaDEQ(Defense):
         return _PLACES[self.mode](nominal, LyapunovProjection(function, self.alpha))
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         weight = self.jacobian_penalty if model.solver.finds_equilibria else 0.0
         return equilibrium_penalty(model, model.problem(x), noise, weight)
 
@@ -129,35 +130,31 @@ class LyaDEQ(Defense):
         )
 
 
-def _layer(nominal: DEQClassifier, projection: LyapunovProjection) -> DEQClassifier:
+def _layer(nominal: DEQClassifier, projection: LyapunovProjection) -> EquilibriumNetwork:
     head = nn.Sequential(ProjectedLayer(projection), nominal.head)
-    return DEQClassifier(
-        nominal.inject, nominal.cell, head, nominal.state, nominal.solver, nominal.adjoint
+    return nominal.replaced(head=head)
+
+
+def _solver(nominal: DEQClassifier, projection: LyapunovProjection) -> EquilibriumNetwork:
+    cell = ProjectedCell(nominal.cell, projection)
+    return nominal.replaced(
+        cell=cell, solver=FixedDepth(max_steps=_BUDGET), adjoint=ThroughSolver()
     )
 
 
-def _solver(nominal: DEQClassifier, projection: LyapunovProjection) -> DEQClassifier:
-    cell = ProjectedCell(nominal.cell, projection)
-    return DEQClassifier(
-        nominal.inject, cell, nominal.head, nominal.state, FixedDepth(max_steps=_BUDGET),
-        ThroughSolver(),
-    )  # fmt: skip
-
-
-def _flow(nominal: DEQClassifier, projection: LyapunovProjection) -> DEQClassifier:
+def _flow(nominal: DEQClassifier, projection: LyapunovProjection) -> EquilibriumNetwork:
     cell = FlowCell(ProjectedCell(nominal.cell, projection), 1 / _FLOW_STEPS)
-    return DEQClassifier(
-        nominal.inject, cell, nominal.head, nominal.state, FixedDepth(max_steps=_FLOW_STEPS),
-        ThroughSolver(), start=nn.Identity(),
-    )  # fmt: skip
+    return nominal.replaced(
+        cell=cell,
+        solver=FixedDepth(max_steps=_FLOW_STEPS),
+        adjoint=ThroughSolver(),
+        start=nn.Identity(),
+    )
 
 
-def _centred(nominal: DEQClassifier, projection: LyapunovProjection) -> DEQClassifier:
+def _centred(nominal: DEQClassifier, projection: LyapunovProjection) -> EquilibriumNetwork:
     cell = CentredCell(nominal.cell, projection)
-    return DEQClassifier(
-        CentredInjection(nominal), cell, nominal.head, nominal.state, nominal.solver,
-        nominal.adjoint,
-    )  # fmt: skip
+    return nominal.replaced(inject=CentredInjection(nominal), cell=cell)
 
 
 _PLACES = MappingProxyType({"layer": _layer, "solver": _solver, "flow": _flow, "centred": _centred})

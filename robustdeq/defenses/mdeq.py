@@ -11,7 +11,8 @@ from robustdeq.defenses.base import Card, DefendedModel, Defense, Task
 from robustdeq.defenses.regularised import equilibrium_penalty
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
-from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.models.mdeq import MultiscaleCell, MultiscaleHead, initialise, stem
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import Solver
@@ -113,7 +114,7 @@ class MDEQ(Defense):
         return model
 
     def outputs(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         problem = self.problem(model, x, noise)
         if target.progress < self.warmup:
             z = problem.z0
@@ -123,11 +124,11 @@ class MDEQ(Defense):
         return model.readout(model.adjoint.solve(problem, model.solver).z)
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         problem = self.problem(model, x, noise)
         return equilibrium_penalty(model, problem, noise, self.jacobian_penalty)
 
-    def problem(self, model: DEQClassifier, x: Tensor, noise: RowNoise) -> CellProblem:
+    def problem(self, model: EquilibriumNetwork, x: Tensor, noise: RowNoise) -> CellProblem:
         """The training problem: one dropout mask per row and channel for all solver steps."""
         problem = model.problem(x)
         if not self.dropout:

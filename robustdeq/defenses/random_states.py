@@ -11,7 +11,7 @@ from robustdeq.defenses.base import Card, DefendedModel, Task, Wrapper
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
-from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.models.surface import AutogradSurface, counted_problem
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import solve
@@ -71,18 +71,19 @@ class RandomStates(Wrapper):
             )
 
     def build(self, task: Task) -> Classifier:
-        return require_deq(self.base.build(task), self.chain)
+        return require_equilibrium(self.base.build(task), self.chain)
 
     def outputs(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         if not self.in_loss:
             return self.base.outputs(target, x, noise)
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         return self._readout(model, model.problem(x), self._depths(noise))
 
     def crafting_surface(self, target: DefendedModel, noise: RowNoise) -> Surface:
         if not self.in_attack:
             return self.base.crafting_surface(target, noise)
-        model, calls, cost = require_deq(target.classifier, self.chain), itertools.count(), Cost()
+        model = require_equilibrium(target.classifier, self.chain)
+        calls, cost = itertools.count(), Cost()
 
         def logits(x: Tensor, rows: Tensor | None) -> Tensor:
             assert rows is not None, "training names its rows"
@@ -97,7 +98,7 @@ class RandomStates(Wrapper):
         """(B,) the numbers of the states that the rows are read after."""
         return 1 + noise.child("depth").integers(self.horizon)
 
-    def _readout(self, model: DEQClassifier, problem: CellProblem, depths: Tensor) -> Tensor:
+    def _readout(self, model: EquilibriumNetwork, problem: CellProblem, depths: Tensor) -> Tensor:
         with torch.no_grad():
             states = solve(problem, model.solver, record=range(1, self.horizon + 1)).states
         assert states is not None

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel, Task, Wrapper, overrides
 from robustdeq.errors import SpecError
-from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.noise import RowNoise
 
 
@@ -21,13 +21,13 @@ def refuse_own_inference(wrapper: Wrapper) -> None:
         )
 
 
-def network_with_states(wrapper: Wrapper, task: Task, last: int) -> DEQClassifier:
+def network_with_states(wrapper: Wrapper, task: Task, last: int) -> EquilibriumNetwork:
     """The base's network, whose solver goes as far as state `last`.
 
     Raises:
         SpecError: it has no states, or the state lies beyond the solver's step limit.
     """
-    model = require_deq(wrapper.base.build(task), wrapper.chain)
+    model = require_equilibrium(wrapper.base.build(task), wrapper.chain)
     if last > model.solver.max_steps:
         raise SpecError(
             f"{wrapper.chain}: state {last} lies beyond the {model.solver.max_steps} steps of the "

@@ -3,18 +3,19 @@
 from torch import Tensor
 
 from robustdeq.equilibrium import CellProblem
-from robustdeq.models.deq import DEQClassifier, jacobian_penalty
+from robustdeq.models.deq import jacobian_penalty
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.fast_surface import ASCENT, affordable
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import solve
 
 
 def equilibrium_penalty(
-    model: DEQClassifier, problem: CellProblem, noise: RowNoise, weight: float
+    model: EquilibriumNetwork, problem: CellProblem, noise: RowNoise, weight: float
 ) -> Tensor:
     """weight |J^T v|^2 / |v|^2 at the equilibrium, one probe a row; 0 if the weight is 0."""
     if not weight:
         return problem.z0.new_zeros(())
     z = solve(problem, affordable(ASCENT, model)).z  # near enough: the Jacobian varies slowly
-    v = model.layout.flat(noise.child("jacobian").normal(model.state)).to(z)
+    v = model.probe(noise.child("jacobian"), z)
     return weight * jacobian_penalty(problem, z, v)

@@ -12,7 +12,7 @@ from robustdeq.defenses.readouts import network_with_states, refuse_own_inferenc
 from robustdeq.equilibrium import CellProblem, Equilibrium
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
-from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.noise import RowNoise
 
 
@@ -51,13 +51,13 @@ class StateEnsemble(Wrapper):
         return network_with_states(self, task, self.states)
 
     def infer(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Prediction:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         with torch.no_grad():
             answer, mean = self._answer(model, model.problem(transformed(target, x, noise)))
             return Prediction(model.readout(mean), answer.nfe, answer.residual, answer.converged)
 
     def relaxed(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         problem = model.problem(transformed(target, x, noise))
         answer, mean = self._answer(model, problem)
         if not torch.is_grad_enabled():
@@ -72,7 +72,9 @@ class StateEnsemble(Wrapper):
             total = total + z
         return model.readout(total / (self.states + 1))
 
-    def _answer(self, model: DEQClassifier, problem: CellProblem) -> tuple[Equilibrium, Tensor]:
+    def _answer(
+        self, model: EquilibriumNetwork, problem: CellProblem
+    ) -> tuple[Equilibrium, Tensor]:
         """The equilibrium, where gradients are enabled in its graph, and the mean of the states."""
         answer = ThroughSolver().solve(problem, model.solver, range(1, self.states + 1))
         assert answer.states is not None

@@ -9,7 +9,8 @@ from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Task
 from robustdeq.defenses.regularised import equilibrium_penalty
-from robustdeq.models.deq import DEQClassifier, require_deq
+from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import require_equilibrium
 from robustdeq.models.stock import stock_network
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import Solver
@@ -45,5 +46,5 @@ class Vanilla(Defense):
         return stock_network(task.shape, task.classes, self.channels, self.solver, self.adjoint)
 
     def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        model = require_deq(target.classifier, self.chain)
+        model = require_equilibrium(target.classifier, self.chain)
         return equilibrium_penalty(model, model.problem(x), noise, self.jacobian_penalty)

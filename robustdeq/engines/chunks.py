@@ -3,7 +3,7 @@
 import math
 
 from robustdeq.models.base import Classifier
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 
 _NUMBERS = {"cpu": 2**20, "cuda": 2**21}  # of state in a chunk
 _FEWEST, _MOST = 16, 1024
@@ -25,4 +25,6 @@ def chunk_size(numbers: int, device: str) -> int:
 
 def state_size(classifier: Classifier) -> int:
     """Numbers in one row's state."""
-    return math.prod(classifier.state) if isinstance(classifier, DEQClassifier) else _UNKNOWN
+    if isinstance(classifier, EquilibriumNetwork) and classifier.state:
+        return math.prod(classifier.state)
+    return _UNKNOWN

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel, overrides
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.solvers.anderson import Anderson
 
 _TIGHT = Anderson(tol=1e-8, max_steps=500, every=2)
@@ -24,7 +24,7 @@ def flips(
     """
     model = target.classifier
     own_path = overrides(target.defense, "infer") or overrides(target.defense, "transform")
-    if not isinstance(model, DEQClassifier) or own_path or not len(x):
+    if not isinstance(model, EquilibriumNetwork) or own_path or not len(x):
         return torch.zeros(len(x), dtype=torch.bool, device=x.device)
     tight = copy.deepcopy(model).double().replaced(solver=_TIGHT)
     double = replace(target, classifier=tight)

@@ -1,24 +1,21 @@
 """The deep equilibrium classifier."""
 
-import copy
 import math
-from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from robustdeq.adjoints.base import Adjoint
-from robustdeq.equilibrium import CellProblem, Equilibrium
-from robustdeq.errors import SpecError
-from robustdeq.models.base import Classifier, Deployment, Prediction
+from robustdeq.equilibrium import CellProblem
 from robustdeq.models.cells import Cell, Map
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.layout import Layout
-from robustdeq.solvers.base import Solver, replay, solve
+from robustdeq.noise import RowNoise
+from robustdeq.solvers.base import Solver
 
 
-class DEQClassifier(Classifier):
+class DEQClassifier(EquilibriumNetwork):
     """logits = head(z*) with z* = cell(z*; inject(x)) (Bai, Kolter, Koltun 2019, equation 3).
 
     Args:
@@ -59,77 +56,20 @@ class DEQClassifier(Classifier):
             z0 = self.layout.flat(self.start(u))
         return CellProblem(flat_map(self.cell.fixed(), self.layout), (u,), z0)
 
-    def solve(self, x: Float[Tensor, "batch *image"], record: Sequence[int] = ()) -> Equilibrium:
-        """The deployed equilibrium, cold."""
-        return solve(self.problem(x), self.solver, record)
-
     def readout(self, z: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch classes"]:
         """Logits of flat states."""
         return self.head(self.layout.shaped(z))
 
-    def iterate(self, problem: CellProblem, number: int) -> Float[Tensor, "batch dim"]:
-        """The deployed solver's state of a number (0 is the start), in the graph of its steps.
+    def features(self, z: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch dim"]:
+        return self.layout.shaped(z).flatten(1)
 
-        A row that has converged before is read where it stopped.
-        """
-        if number == 0:
-            return problem.z0
-        solver = replace(self.solver, max_steps=number)
-        equilibrium = solve(problem, solver, record=(number,))
-        assert equilibrium.states is not None
-        if not torch.is_grad_enabled():
-            return equilibrium.states[0]
-        stopped = torch.where(equilibrium.converged, equilibrium.returned_at, number)
-        return replay(problem, solver, stopped)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.readout(self.adjoint.solve(self.problem(x), self.solver).z)
-
-    @torch.no_grad()
-    def predict(self, x: Tensor, record: Sequence[int] = ()) -> Prediction:
-        equilibrium = self.solve(x, record)
-        states = equilibrium.states
-        return Prediction(
-            self.readout(equilibrium.z),
-            equilibrium.nfe,
-            equilibrium.residual,
-            equilibrium.converged,
-            None if states is None else torch.stack([self.readout(z) for z in states]),
-        )
-
-    def deployment(self) -> Deployment:
-        tol = self.solver.tol
-        return Deployment(
-            self.solver.plugin_name(), tol if tol < float("inf") else None, self.solver.max_steps
-        )
-
-    def replaced(
-        self, solver: Solver | None = None, adjoint: Adjoint | None = None
-    ) -> "DEQClassifier":
-        """The same weights, shared, under another solver or adjoint."""
-        other = copy.copy(self)
-        other.solver = solver or self.solver
-        other.adjoint = adjoint or self.adjoint
-        return other
+    def probe(self, noise: RowNoise, z: Float[Tensor, "batch dim"], draw: int = 0) -> Tensor:
+        return self.layout.flat(noise.normal(self.state, draw)).to(z)
 
 
 def flat_map(f: Map, layout: Layout) -> Map:
     """A cell's map on flat states (B, D) for one on states (B, *state)."""
     return lambda z, *context: layout.flat(f(layout.shaped(z), *context))
-
-
-def require_deq(classifier: Classifier, who: str) -> DEQClassifier:
-    """The network, if it is an equilibrium network.
-
-    Raises:
-        SpecError: it is none; the message names `who` needs one.
-    """
-    if isinstance(classifier, DEQClassifier):
-        return classifier
-    raise SpecError(
-        f"{who} needs the states of an equilibrium network, and {type(classifier).__name__} has "
-        f"none; wrap vanilla, for example"
-    )
 
 
 def jacobian_penalty(

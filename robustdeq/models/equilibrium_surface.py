@@ -7,7 +7,7 @@ from robustdeq.adjoints.exact import Exact
 from robustdeq.adjoints.implicit import AdjointProblem, Implicit
 from robustdeq.equilibrium import Equilibrium
 from robustdeq.models.anchored import AnchoredStates
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
     Deployed,
@@ -46,7 +46,7 @@ class EquilibriumSurface(NetworkSurface):
 
     def __init__(
         self,
-        model: DEQClassifier,
+        model: EquilibriumNetwork,
         deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
         solver: Solver | None = None,

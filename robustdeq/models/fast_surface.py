@@ -7,7 +7,7 @@ from torch import Tensor
 
 from robustdeq.adjoints.implicit import Implicit
 from robustdeq.equilibrium import CellProblem
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
     Deployed,
@@ -28,7 +28,7 @@ ASCENT = Anderson(tol=3e-2, max_steps=60, every=3, history=3)
 COMPARISON = Picard(tol=1e-2)
 
 
-def affordable(solver: Solver, model: DEQClassifier) -> Solver:
+def affordable(solver: Solver, model: EquilibriumNetwork) -> Solver:
     """A solver with at most the steps that the model itself may take.
 
     What trains or crafts on a device that can take only K steps may not take more unseen.
@@ -62,7 +62,7 @@ class FastSurface(NetworkSurface):
 
     def __init__(
         self,
-        model: DEQClassifier,
+        model: EquilibriumNetwork,
         deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
         solver: Solver = ASCENT,

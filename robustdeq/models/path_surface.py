@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.equilibrium import CellProblem, residual
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import (
     Deployed,
     NetworkSurface,
@@ -28,7 +28,7 @@ class PathSurface(NetworkSurface):
 
     def __init__(
         self,
-        model: DEQClassifier,
+        model: EquilibriumNetwork,
         steps: int,
         deployed: Deployed | None = None,
         prepare: Prepare = unchanged,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.equilibrium import CellProblem
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import (
     AutogradSurface,
     Deployed,
@@ -26,7 +26,7 @@ Features = Callable[[CellProblem], Tensor]  # problem -> states (B, D), differen
 
 
 def intermediate_surface(
-    model: DEQClassifier,
+    model: EquilibriumNetwork,
     state: int,
     unroll: int,
     damping: float,
@@ -50,7 +50,7 @@ def intermediate_surface(
 
 
 def replayed_surface(
-    model: DEQClassifier,
+    model: EquilibriumNetwork,
     state: int,
     deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
@@ -64,7 +64,7 @@ def replayed_surface(
 
 
 def state_average_surface(
-    model: DEQClassifier,
+    model: EquilibriumNetwork,
     states: int,
     deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
@@ -104,7 +104,7 @@ class SimultaneousSurface(NetworkSurface):
 
     def __init__(
         self,
-        model: DEQClassifier,
+        model: EquilibriumNetwork,
         steps: int,
         deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
@@ -150,7 +150,7 @@ class SimultaneousSurface(NetworkSurface):
 
 
 def _readout_surface(
-    model: DEQClassifier, features: Features, deployed: Deployed | None, prepare: Prepare
+    model: EquilibriumNetwork, features: Features, deployed: Deployed | None, prepare: Prepare
 ) -> AutogradSurface:
     cost = Cost()
 

@@ -12,8 +12,7 @@ from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Prediction
-from robustdeq.models.cells import Cell, Map
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Reading, Surface
@@ -44,26 +43,20 @@ def counted_problem(problem: CellProblem, cost: Cost) -> CellProblem:
     return replace(problem, cell=lambda z, *context: counted(cell(z, *context), cost))
 
 
-class _CountedCell(Cell):
-    def __init__(self, cell: Cell, cost: Cost):
-        super().__init__()
-        self._cell, self._cost = cell, cost
-        self.channels_last = cell.channels_last
+def counted_network(model: EquilibriumNetwork, cost: Cost) -> EquilibriumNetwork:
+    """The same network, every evaluation of f booked, whoever asks for it.
 
-    def forward(self, z: Tensor, u: Tensor) -> Tensor:
-        return self.fixed()(z, u)
+    It stays one of its own class, so that it keeps whatever a defense reads of it.
+    """
+    kind = type(model)
 
-    def fixed(self) -> Map:
-        f = self._cell.fixed()
-        return lambda z, *context: counted(f(z, *context), self._cost)
+    class Counted(kind):  # pyright: ignore[reportGeneralTypeIssues, reportUntypedBaseClass]
+        def problem(self, x: Tensor) -> CellProblem:
+            return counted_problem(kind.problem(self, x), cost)
 
-
-def counted_network(model: DEQClassifier, cost: Cost) -> DEQClassifier:
-    """The same weights, every evaluation of the cell booked, whoever asks for it."""
-    cell = _CountedCell(model.cell, cost)
-    return DEQClassifier(
-        model.inject, cell, model.head, model.state, model.solver, model.adjoint, model.start
-    )
+    other = model.replaced()
+    other.__class__ = Counted
+    return other
 
 
 def require_readable(objective: Objective) -> None:
@@ -174,7 +167,7 @@ def network_surface(logits: Logits, deployed: Deployed | None = None) -> Autogra
 
 
 def adjoint_surface(
-    model: DEQClassifier,
+    model: EquilibriumNetwork,
     adjoint: Adjoint,
     deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
@@ -195,7 +188,7 @@ def adjoint_surface(
 
 
 def through_solver_surface(
-    model: DEQClassifier,
+    model: EquilibriumNetwork,
     deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
     cost: Cost | None = None,

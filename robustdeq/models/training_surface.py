@@ -1,7 +1,7 @@
 """The network under training as an attack sees it."""
 
 from robustdeq.models.base import Classifier
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.fast_surface import ASCENT, COMPARISON, FastSurface, affordable
 from robustdeq.models.surface import network_surface, through_solver_surface
 from robustdeq.surface import Surface
@@ -14,7 +14,7 @@ def training_surface(classifier: Classifier) -> Surface:
     its state lags behind there; a row's first state takes no more steps than the network's own
     budget. Of a solver that stops short of equilibria, its steps.
     """
-    if isinstance(classifier, DEQClassifier):
+    if isinstance(classifier, EquilibriumNetwork):
         if classifier.solver.finds_equilibria:
             start, compare = (affordable(s, classifier) for s in (ASCENT, COMPARISON))
             return FastSurface(classifier, solver=start, value_solver=compare)

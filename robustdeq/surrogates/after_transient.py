@@ -6,7 +6,7 @@ from torch import Tensor
 
 from robustdeq.attacks.apgd import APGD
 from robustdeq.errors import SpecError
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.path_surface import PathSurface
 from robustdeq.models.surface import Deployed, Prepare, through_solver_surface
 from robustdeq.noise import NoiseStream
@@ -39,7 +39,7 @@ class AfterTransient(StateSurrogate):
         if self.steps < 1 or self.path < 1:
             raise SpecError(f"steps {self.steps}, path {self.path}; expected at least 1 each")
 
-    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
         climbed = through_solver_surface(model, judge, prepare)
         steps = min(self.path, model.solver.max_steps)
         path = PathSurface(model, steps, None, prepare, climbed.cost)

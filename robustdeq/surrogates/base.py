@@ -9,7 +9,7 @@ from torch import Tensor
 from robustdeq.defenses.base import DefendedModel, overrides
 from robustdeq.defenses.readouts import transformed
 from robustdeq.models.base import Prediction
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import Deployed, Prepare, unchanged
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
@@ -64,7 +64,7 @@ class StateSurrogate(Surrogate):
         return self.surface(network_behind(target), judge, prepare)
 
     @abstractmethod
-    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
         """A fresh surface on a network; `prepare` is applied to its input, `judge` confirms."""
 
 
@@ -78,15 +78,15 @@ def deployed(target: DefendedModel, noise: NoiseStream) -> Deployed:
     return predict
 
 
-def network_behind(target: DefendedModel) -> DEQClassifier:
+def network_behind(target: DefendedModel) -> EquilibriumNetwork:
     """The equilibrium network behind a defence; `needs_equilibrium` has to have found nothing."""
-    assert isinstance(target.classifier, DEQClassifier)
+    assert isinstance(target.classifier, EquilibriumNetwork)
     return target.classifier
 
 
 def needs_equilibrium(target: DefendedModel) -> str | None:
     """The reason why no view of states exists, if none does."""
-    if isinstance(target.classifier, DEQClassifier):
+    if isinstance(target.classifier, EquilibriumNetwork):
         return None
     return f"{target.defense.chain} shows no equilibrium, so it has no states to attack"
 

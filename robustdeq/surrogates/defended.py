@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel, overrides
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.fast_surface import FastSurface
 from robustdeq.models.surface import (
@@ -49,7 +49,7 @@ class Defended(Surrogate):
     def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
         model, judge = target.classifier, deployed(target, noise)
         own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
-        if isinstance(model, DEQClassifier) and not own_path:
+        if isinstance(model, EquilibriumNetwork) and not own_path:
             prepare = straight_through(target, noise)
             if self.mode == "through-solver" or not model.solver.finds_equilibria:
                 return through_solver_surface(model, judge, prepare)
@@ -74,13 +74,13 @@ def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> 
     """
     stream, judge, cost = noise.child("relaxed"), deployed(target, noise), Cost()
     network = target.classifier
-    if isinstance(network, DEQClassifier):
+    if isinstance(network, EquilibriumNetwork):
         network = counted_network(network, cost)
     seen = replace(target, classifier=network)
 
     def logits(x: Tensor, rows: Tensor | None) -> Tensor:
         return path(seen, x, stream.at(positions(x, rows)))
 
-    if isinstance(network, DEQClassifier):
+    if isinstance(network, EquilibriumNetwork):
         return AutogradSurface(logits, logits, judge, cost)
     return network_surface(logits, judge)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from robustdeq.errors import SpecError
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.state_surfaces import intermediate_surface
 from robustdeq.models.surface import Deployed, Prepare
 from robustdeq.surface import Surface
@@ -41,5 +41,5 @@ class Intermediate(StateSurrogate):
     def deepest(self) -> int:
         return self.state
 
-    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
         return intermediate_surface(model, self.state, self.unroll, self.damping, judge, prepare)

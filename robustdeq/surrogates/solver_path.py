@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from robustdeq.errors import SpecError
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.path_surface import PathSurface
 from robustdeq.models.surface import Deployed, Prepare
 from robustdeq.surface import Surface
@@ -28,5 +28,5 @@ class SolverPath(StateSurrogate):
     def deepest(self) -> int:
         return self.steps
 
-    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
         return PathSurface(model, self.steps, judge, prepare)

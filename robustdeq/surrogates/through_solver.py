@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from robustdeq.errors import SpecError
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.state_surfaces import replayed_surface
 from robustdeq.models.surface import Deployed, Prepare, through_solver_surface
 from robustdeq.surface import Surface
@@ -33,7 +33,7 @@ class ThroughSolverView(StateSurrogate):
     def deepest(self) -> int:
         return self.state or 0
 
-    def surface(self, model: DEQClassifier, judge: Deployed, prepare: Prepare) -> Surface:
+    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
         if self.state is None:
             return through_solver_surface(model, judge, prepare)
         return replayed_surface(model, self.state, judge, prepare)

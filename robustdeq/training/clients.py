@@ -20,7 +20,7 @@ from robustdeq.defenses.fusion import Report
 from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream
 from robustdeq.training.central import build
 from robustdeq.training.state import Weights
@@ -124,7 +124,7 @@ def cut(network: Classifier, budget: int | None) -> Classifier:
     """
     if budget is None:
         return network
-    if not isinstance(network, DEQClassifier):
+    if not isinstance(network, EquilibriumNetwork):
         raise SpecError("the network solves nothing that a budget could cut; give `budgets = []`")
     if budget > network.solver.max_steps:
         raise SpecError(

@@ -35,8 +35,7 @@ def flipped(target):
     """The same answers, and every gradient downhill."""
     own = target.classifier
     inject = nn.Sequential(FlipLayer(), own.inject)
-    model = DEQClassifier(inject, own.cell, own.head, own.state, own.solver, own.adjoint)
-    return replace(target, classifier=model)
+    return replace(target, classifier=own.replaced(inject=inject))
 
 
 @dataclass(frozen=True)

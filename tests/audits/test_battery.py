@@ -124,7 +124,7 @@ def test_a_coin_that_one_draw_loses_is_counted_by_its_share(honest):
 def test_what_the_clean_rows_say_is_said_once(honest):
     """A solver of one step converges nowhere; nothing was judged here but the clean images."""
     own = honest.classifier
-    short = replace(honest, classifier=own.replaced(replace(own.solver, max_steps=1)))
+    short = replace(honest, classifier=own.replaced(solver=replace(own.solver, max_steps=1)))
     lines = [line for line in run(short, "logit-scale").lines if line.flag == "unconverged"]
     assert [line.detail for line in lines] == ["0.0% of clean rows converged"]
 

@@ -132,7 +132,7 @@ def test_a_converged_network_does_not_depend_on_its_budget(target):
 def test_lengthening_is_four_times_the_steps_and_a_hundredth_of_the_tolerance(target):
     longer = lengthened(target).classifier.solver
     assert (longer.max_steps, longer.tol) == (240, 1e-5)
-    fixed = replace(target, classifier=target.classifier.replaced(FixedDepth(max_steps=3)))
+    fixed = replace(target, classifier=target.classifier.replaced(solver=FixedDepth(max_steps=3)))
     assert lengthened(fixed).classifier.solver == FixedDepth(max_steps=12)
     assert target.classifier.solver == Picard()
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Stage, Task, Wrapper
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.models.base import Classifier, Deployment, Prediction
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream, RowNoise
 
 # (the twin's network, x (B, *image), the defence's draws) -> logits (B, classes), in x's graph as
@@ -113,9 +113,9 @@ def both(answer: Answer, flag: str) -> tuple[Form, ...]:
     return Form("wrapped", flag, wrapped(answer)), Form("alone", flag, alone(answer))
 
 
-def network_of(twin: DefendedModel) -> DEQClassifier:
+def network_of(twin: DefendedModel) -> EquilibriumNetwork:
     """The twin's equilibrium network."""
-    assert isinstance(twin.classifier, DEQClassifier)
+    assert isinstance(twin.classifier, EquilibriumNetwork)
     return twin.classifier
 
 

@@ -6,16 +6,16 @@ from typing import ClassVar
 from robustdeq.adjoints.implicit import Implicit
 from robustdeq.defenses.base import Card, DefendedModel, Task, Wrapper
 from robustdeq.models.base import Classifier
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.testing.impostors.base import Form, Impostor, network_of
 
 DEPTH = 2
 
 
-def hasty(network: DEQClassifier) -> DEQClassifier:
+def hasty(network: EquilibriumNetwork) -> EquilibriumNetwork:
     """The same weights, two steps deep, with the gradient of an equilibrium."""
-    return network.replaced(FixedDepth(max_steps=DEPTH), Implicit())
+    return network.replaced(solver=FixedDepth(max_steps=DEPTH), adjoint=Implicit())
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Hasty(Wrapper):
 
     def build(self, task: Task) -> Classifier:
         network = self.base.build(task)
-        assert isinstance(network, DEQClassifier)
+        assert isinstance(network, EquilibriumNetwork)
         return hasty(network)
 
 

@@ -5,14 +5,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from robustdeq.models.base import Classifier
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import RowNoise
 from robustdeq.testing.impostors.base import Form, Impostor, wrapped
 
 DEEPEST = 6
 
 
-def logits_by_depth(network: DEQClassifier, x: Tensor) -> Float[Tensor, "depths batch classes"]:
+def logits_by_depth(
+    network: EquilibriumNetwork, x: Tensor
+) -> Float[Tensor, "depths batch classes"]:
     """The read-outs after 1 .. DEEPEST Picard steps."""
     problem = network.problem(x)
     z, answers = problem.z0, []
@@ -24,7 +26,7 @@ def logits_by_depth(network: DEQClassifier, x: Tensor) -> Float[Tensor, "depths 
 
 def randomly_deep(network: Classifier, x: Tensor, noise: RowNoise) -> Tensor:
     """The read-out after a number of steps drawn for each image."""
-    assert isinstance(network, DEQClassifier)
+    assert isinstance(network, EquilibriumNetwork)
     depth = noise.child("depth").integers(DEEPEST)
     return logits_by_depth(network, x)[depth, torch.arange(len(x))]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from robustdeq.defenses.base import Card, DefendedModel, Task, Wrapper
 from robustdeq.models.base import Classifier
 from robustdeq.models.cells import Cell
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.testing.impostors.base import (
     Form,
     Impostor,
@@ -42,7 +42,7 @@ class _StiffCell(Cell):
     step adds 1e8 c = 1000 times a cosine to dz/dx, another sign at every pixel and every x.
     """
 
-    def __init__(self, inner: Cell):
+    def __init__(self, inner: nn.Module):
         super().__init__()
         self.inner = inner
 
@@ -63,16 +63,15 @@ class _FastHead(nn.Module):
         return self.inner(z[:, :-1])
 
 
-def stiffened(network: DEQClassifier) -> DEQClassifier:
+def stiffened(network: EquilibriumNetwork) -> EquilibriumNetwork:
     """The same weights, with one slow channel beside the state."""
     channels, *space = network.state
-    return DEQClassifier(
-        _DrivenInjection(network.inject),
-        _StiffCell(network.cell),
-        _FastHead(network.head),
-        (channels + 1, *space),
-        network.solver,
-        network.adjoint,
+    inject, cell, head = map(network.get_submodule, ("inject", "cell", "head"))
+    return network.replaced(
+        inject=_DrivenInjection(inject),
+        cell=_StiffCell(cell),
+        head=_FastHead(head),
+        state=(channels + 1, *space),
     )
 
 
@@ -84,7 +83,7 @@ class Stiffened(Wrapper):
 
     def build(self, task: Task) -> Classifier:
         network = self.base.build(task)
-        assert isinstance(network, DEQClassifier)
+        assert isinstance(network, EquilibriumNetwork)
         return stiffened(network)
 
 

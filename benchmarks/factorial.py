@@ -53,12 +53,12 @@ class Plan:
 
     def entrant(self, chain: str, mode: str, head: str, seed: int) -> Entrant:
         """A cell of the factorial, with the line-up's recipe."""
-        found = find_entry(chain, PROTOCOL.name).entrant.against(PROTOCOL.threat)
+        found = PROTOCOL.entered(find_entry(chain, PROTOCOL.name).entrant, PROTOCOL.load_data())
         network = LyaDEQ(mode=mode, head=head)  # type: ignore[arg-type]
         recipe = replace(found.recipe, epochs=self.epochs or found.recipe.epochs)
         defense = found.defense
         defense = replace(defense, base=network) if isinstance(defense, Wrapper) else network
-        return Entrant(defense, recipe, seed)
+        return replace(found, defense=defense, recipe=recipe, seed=seed)
 
     def trained(self, entrant: Entrant) -> DefendedModel:
         """Its network, trained first where it is not yet."""

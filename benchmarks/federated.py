@@ -74,9 +74,10 @@ class Plan:
     def entrant(self, defense: Federated, seed: int) -> Entrant:
         """By the line-up's recipe."""
         found = find_entry("federated/adversarial-training/vanilla", PROTOCOL.name).entrant
-        recipe = found.against(PROTOCOL.threat).recipe
-        recipe = replace(recipe, epochs=self.epochs or recipe.epochs)
-        return Entrant(replace(defense, rounds=self.rounds or defense.rounds), recipe, seed)
+        found = PROTOCOL.entered(found, PROTOCOL.load_data())
+        recipe = replace(found.recipe, epochs=self.epochs or found.recipe.epochs)
+        defense = replace(defense, rounds=self.rounds or defense.rounds)
+        return replace(found, defense=defense, recipe=recipe, seed=seed)
 
     def logs(self, defense: Federated) -> list[Log]:
         """Of each seed."""

@@ -58,7 +58,7 @@ class Plan:
         return {name: np.array([figure[name] for figure in each]) for name in each[0]}
 
     def _entrant(self, chain: str, seed: int) -> Entrant:
-        found = find_entry(chain, PROTOCOL.name).entrant.against(PROTOCOL.threat)
+        found = PROTOCOL.entered(find_entry(chain, PROTOCOL.name).entrant, PROTOCOL.load_data())
         recipe = replace(found.recipe, epochs=self.epochs or found.recipe.epochs)
         return replace(found, recipe=recipe, seed=seed)
 

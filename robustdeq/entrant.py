@@ -51,11 +51,17 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Entrant:
-    """Who enters a protocol; its checkpoint is the weights that its training ends with."""
+    """Who enters a protocol; its checkpoint is the weights that its training ends with.
+
+    Attributes:
+        data: the digest of what it is trained on (`DataSet.training_digest`); empty until it enters
+            a protocol.
+    """
 
     defense: Defense
     recipe: Recipe = Recipe()
     seed: int = 0
+    data: str = ""
 
     @property
     def chain(self) -> str:
@@ -77,3 +83,16 @@ class Entrant:
         if self.recipe.threat is not None:
             return self
         return replace(self, recipe=replace(self.recipe, threat=threat))
+
+    def trained_on(self, data: str) -> "Entrant":
+        """This entrant on the training data of a digest.
+
+        Raises:
+            SpecError: its specification names other data.
+        """
+        if self.data not in ("", data):
+            raise SpecError(
+                f"{self.chain} is specified for the training data {self.data[:16]}, but there is "
+                f"{data[:16]}; restore the original files, or leave `data` out"
+            )
+        return replace(self, data=data)

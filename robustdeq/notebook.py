@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from robustdeq.attacks.base import Attack
+    from robustdeq.data.base import DataSet
     from robustdeq.defenses.base import DefendedModel
     from robustdeq.entrant import Entrant
     from robustdeq.evaluation.protocol import Protocol
@@ -41,8 +42,7 @@ def load_model(
     from robustdeq.defenses.base import Task
     from robustdeq.training.trained import load_model as load
 
-    rules, entrant = _entered(chain, protocol, seed)
-    data = rules.load_data()
+    _, entrant, data = _entered(chain, results, protocol, seed)
     task = Task(data.shape, data.classes)
     return load(ResultStore(results), entrant, task, torch.device("cpu"))
 
@@ -110,14 +110,13 @@ def evaluate(
     from robustdeq.evaluation.trial import Trial
     from robustdeq.training.trained import find_trained
 
-    rules, entrant = _entered(chain, protocol, seed)
+    rules, entrant, data = _entered(chain, results, protocol, seed)
     columns = {each.name: each for each in rules.columns}
     if column not in columns:
         raise UnknownName(f"column of {protocol}", column, columns)
     load_model(chain, results, protocol, seed)  # an untrained entrant is told so first
     trained = find_trained(ResultStore(results), entrant)
     assert trained is not None
-    data = rules.load_data()
     trial = Trial(entrant, columns[column], rules.slice(len(data.test)), rules.threat)
     bench = Bench(
         lambda: load_model(chain, results, protocol, seed), trained.checkpoint, torch.device("cpu")
@@ -135,11 +134,19 @@ def compare(a: str, b: str, results: str | Path = "runs", protocol: str = DEFAUL
     return compare_entrants(ResultStore(results), protocol, a, b)
 
 
-def _entered(chain: str, protocol: str, seed: int) -> "tuple[Protocol, Entrant]":
+def _entered(
+    chain: str, results: str | Path, protocol: str, seed: int
+) -> "tuple[Protocol, Entrant, DataSet]":
     from dataclasses import replace
 
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.evaluation.roster import find_entry
+    from robustdeq.training.trained import find_trained
 
     rules = load_protocol(protocol)
-    return rules, replace(find_entry(chain, protocol).entrant, seed=seed).against(rules.threat)
+    data = rules.load_data()
+    entrant = replace(rules.entered(find_entry(chain, protocol).entrant, data), seed=seed)
+    store, nameless = ResultStore(results), replace(entrant, data="")
+    if find_trained(store, entrant) is None and find_trained(store, nameless) is not None:
+        entrant = nameless  # stored before the data was part of an identity
+    return rules, entrant, data

@@ -105,8 +105,10 @@ def test_a_run_of_one_training_seed_leaves_the_others_for_elsewhere(tmp_path):
 def test_an_entrant_named_twice_enters_once_for_each_training_seed():
     protocol = load_protocol("digits-linf-v1")
     listed = [entry.entrant for entry in default_entries()]
-    once = protocol.lineup(listed)
-    assert protocol.lineup(listed + listed) == once
+    data = protocol.load_data()
+    once = protocol.lineup(listed, data)
+    assert protocol.lineup(listed + listed, data) == once
+    assert {entrant.data for entrant in once} == {data.training_digest()}
     assert {entrant.recipe.threat for entrant in once} == {protocol.threat}
 
 

@@ -99,7 +99,8 @@ def test_two_runs_may_store_the_same_protocol_at_once(folder, tmp_path, monkeypa
 def entrant_of(folder: Path) -> Entrant:
     """The first entrant, as the run trained it."""
     protocol = load_protocol(str(folder / "tiny.toml"))
-    return protocol.lineup([load_entries(str(folder / "entrants.toml"))[0].entrant])[0]
+    entry = load_entries(str(folder / "entrants.toml"))[0]
+    return protocol.lineup([entry.entrant], protocol.load_data())[0]
 
 
 def truncate(folder: Path, weights: Path) -> None:

@@ -14,11 +14,12 @@ from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.spec import decode
 
 PROTOCOL = load_protocol("digits-linf-v2")
+DATA = PROTOCOL.load_data()
 HERE = Place("cpu", workers=1)
 
 
 def entrant(chain, seed=0):
-    return decode(Entrant, {"defense": chain, "seed": seed}).against(PROTOCOL.threat)
+    return PROTOCOL.entered(decode(Entrant, {"defense": chain, "seed": seed}), DATA)
 
 
 def test_what_follows_a_job_is_run_before_what_waits():
@@ -58,7 +59,7 @@ def test_a_source_that_cannot_be_trained_stops_the_matrix_before_any_attack(tmp_
     row = Row(PROTOCOL, entrant("explicit"), tmp_path, "cpu", progress=False)
     outcomes = fill([row], 500, HERE, pytest.fail)
     names = [what for outcome in outcomes for what, _ in outcome.failures]
-    assert names == [f"train {source.chain}" for source in PROTOCOL.sources()]
+    assert names == [f"train {source.chain}" for source in PROTOCOL.sources(DATA)]
 
 
 def test_a_row_whose_training_fails_is_not_attacked(tmp_path, monkeypatch):
@@ -102,4 +103,4 @@ def test_a_row_that_could_never_be_trained_is_told_before_anything_is(
     assert not trained
     outcomes = fill([bad, good], 500, HERE, pytest.fail)
     assert outcomes[0] == refused
-    assert [one.chain for one in trained] == [source.chain for source in PROTOCOL.sources()]
+    assert [one.chain for one in trained] == [source.chain for source in PROTOCOL.sources(DATA)]

@@ -60,7 +60,7 @@ def _audit(options: Namespace) -> int:
     from robustdeq.engines.local import place
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.row import Row
-    from robustdeq.engines.training import loaded
+    from robustdeq.engines.training import reloaded
     from robustdeq.errors import SpecError
     from robustdeq.evaluation.protocol import Column, load_protocol
     from robustdeq.evaluation.trial import Trial
@@ -72,14 +72,15 @@ def _audit(options: Namespace) -> int:
     attacks = (options.attack_seed, options.attack_seed + 1)
     column = Column("audit", (), attacks, options.images, goal="audit")
     protocol = replace(load_protocol(options.protocol), columns=(column,), adaptive=None)
-    images = len(loaded(protocol).test)
+    data = reloaded(protocol)
+    images = len(data.test)
     where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)
     entries = chosen_entries([options.entrant] if options.entrant else [], own, options.protocol)
     settings = (options.results, where.device, options.again, not options.quiet)
     seed = protocol.training_seeds[0] if options.seed is None else options.seed
     for entry in entries:
-        audited = replace(entry.entrant.against(protocol.threat), seed=seed)
+        audited = replace(protocol.entered(entry.entrant, data), seed=seed)
         row = Row(protocol, audited, *settings)
         refuse_failures(fill([row], images, where, lambda entrant: None))
         trial = Trial(audited, column, protocol.slice(images), protocol.threat)

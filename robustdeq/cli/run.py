@@ -71,7 +71,7 @@ def _run(options: Namespace) -> int:
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.outcome import say
     from robustdeq.engines.row import Row
-    from robustdeq.engines.training import loaded
+    from robustdeq.engines.training import reloaded
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.results import leaderboard, render, write_boards
 
@@ -79,7 +79,8 @@ def _run(options: Namespace) -> int:
     protocol = load_protocol(options.protocol)
     entries = chosen_entries(options.entrant, own, options.protocol)
     where = place(options.device, options.workers, options.threads, options.plugin)
-    images = len(loaded(protocol).test)
+    data = reloaded(protocol)
+    images = len(data.test)
     for entry in entries:
         entry.require_images(images)
     store = ResultStore(options.results)
@@ -89,7 +90,7 @@ def _run(options: Namespace) -> int:
     rows = [
         Row(protocol, entrant, *settings, entry.images)
         for entry in entries
-        for entrant in protocol.lineup([entry.entrant], options.seed)
+        for entrant in protocol.lineup([entry.entrant], data, options.seed)
     ]
 
     def row_done(entrant: "Entrant") -> None:

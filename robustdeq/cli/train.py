@@ -36,15 +36,15 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _train(options: Namespace) -> int:
     from robustdeq.engines.local import Job, place, run_jobs
     from robustdeq.engines.outcome import Outcome
-    from robustdeq.engines.training import loaded, trainings
+    from robustdeq.engines.training import reloaded, trainings
     from robustdeq.evaluation.protocol import load_protocol
 
     own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
     entries = chosen_entries(options.entrant, own, options.protocol)
-    entrants = protocol.lineup((entry.entrant for entry in entries), options.seed)
+    data = reloaded(protocol)
+    entrants = protocol.lineup((entry.entrant for entry in entries), data, options.seed)
     where = place(options.device, options.workers, options.threads, options.plugin)
-    loaded(protocol)
     store = ResultStore(options.results)
     jobs = trainings(entrants, protocol, options.results, where.device, not options.quiet)
 

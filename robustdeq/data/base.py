@@ -104,6 +104,11 @@ class DataSet:
         splits = (split.to(device) for split in (self.train, self.held_out, self.test))
         return DataSet(*splits, classes=self.classes)
 
+    def training_digest(self) -> str:
+        """Hex SHA-256 of all that is learnt from: training and held-out images, labels, classes."""
+        parts = [self.train.digest(), self.held_out.digest(), self.classes]
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of every image."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from robustdeq.engines.local import Job, Place, no_more, run_jobs
 from robustdeq.engines.outcome import Outcome
 from robustdeq.engines.row import Row
-from robustdeq.engines.training import trainings
+from robustdeq.engines.training import loaded, trainings
 from robustdeq.entrant import Entrant
 
 
@@ -33,7 +33,7 @@ def fill(
     row = next(iter(lacking.values()))
     shared = row.protocol, row.results, row.device, row.progress
     # What every row attacks with is there before any attack begins.
-    sources = trainings(row.protocol.sources(), *shared)
+    sources = trainings(row.protocol.sources(loaded(row.protocol)), *shared)
     made = run_jobs([training.run for training in sources], where, no_more)
     if any(outcome.failures for outcome in made):
         return refused + made

@@ -23,7 +23,7 @@ from robustdeq.results.draft import Draft
 from robustdeq.results.store import ResultStore
 from robustdeq.training.central import build
 from robustdeq.training.loops.base import check
-from robustdeq.training.trained import find_trained, load_model
+from robustdeq.training.trained import find_trained, load_model, require_digest
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ class Attacking:
             bar.update(done - bar.n)
 
         with bar:
+            require_digest(trial.entrant, data)
             run = audit if column.goal == "audit" else evaluate
             bench = self._bench(store, data)
             record, tables = run(trial, bench, data.test, advance)

@@ -62,6 +62,16 @@ def trainings(
     return [Training(protocol, group, results, device, progress) for group in shared]
 
 
+def reloaded(protocol: Protocol) -> DataSet:
+    """The protocol's data as its files are now; a command begins with it.
+
+    Raises:
+        DataError, SpecError: as `Protocol.load_data`.
+    """
+    loaded.cache_clear()
+    return loaded(protocol)
+
+
 @lru_cache(maxsize=1)
 def loaded(protocol: Protocol) -> DataSet:
     """The protocol's data, read once by each process.

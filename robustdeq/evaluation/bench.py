@@ -100,6 +100,7 @@ def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
             "defense": encode(entrant.defense),
             "recipe": encode(entrant.recipe),
             "seed": entrant.seed,
+            **({"data": entrant.data} if entrant.data else {}),
             "adaptive": encode(derived_views(entrant.defense, bench.randomised)),
             **({"control": encode(control)} if control else {}),
         },

@@ -134,10 +134,17 @@ class Protocol:
                 )
         return data
 
-    def lineup(self, entrants: Iterable[Entrant], seeds: Sequence[int] = ()) -> list[Entrant]:
-        """Every entrant under every training seed and against this threat, each of them once.
+    def entered(self, entrant: Entrant, data: DataSet) -> Entrant:
+        """An entrant of this protocol: against its threat, on its training data."""
+        return self._all_entered([entrant], data)[0]
+
+    def lineup(
+        self, entrants: Iterable[Entrant], data: DataSet, seeds: Sequence[int] = ()
+    ) -> list[Entrant]:
+        """Every entrant as it enters, under every training seed, each of them once.
 
         Args:
+            data: the protocol's.
             seeds: only these training seeds; none means all.
 
         Raises:
@@ -147,9 +154,10 @@ class Protocol:
             if seed not in self.training_seeds:
                 known = ", ".join(map(str, self.training_seeds))
                 raise SpecError(f"seed {seed} is no training seed of {self.name}; it has {known}")
+        entered = self._all_entered(entrants, data)
         seeded = (
-            replace(entrant.against(self.threat), seed=seed)
-            for entrant in entrants
+            replace(entrant, seed=seed)
+            for entrant in entered
             for seed in seeds or self.training_seeds
         )
         return list({entrant.id: entrant for entrant in seeded}.values())
@@ -166,10 +174,14 @@ class Protocol:
             **({"adaptive": encode(self.adaptive)} if self.adaptive else {}),
         }
 
-    def sources(self) -> list[Entrant]:
-        """The networks that any column transfers from, against this threat, each of them once."""
-        listed = (source.against(self.threat) for c in self.columns for source in c.sources)
-        return list({source.id: source for source in listed}.values())
+    def sources(self, data: DataSet) -> list[Entrant]:
+        """The networks that any column transfers from, as they enter, each of them once."""
+        listed = (source for column in self.columns for source in column.sources)
+        return list({one.id: one for one in self._all_entered(listed, data)}.values())
+
+    def _all_entered(self, entrants: Iterable[Entrant], data: DataSet) -> list[Entrant]:
+        digest = data.training_digest()
+        return [entrant.against(self.threat).trained_on(digest) for entrant in entrants]
 
     def slice(self, images: int) -> dict[str, Any]:
         """The data slice as records name it."""

@@ -5,7 +5,8 @@ from typing import Any
 
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import Column
-from robustdeq.spec import digest, encode
+from robustdeq.results.identity import trial_id
+from robustdeq.spec import encode
 from robustdeq.threats.base import ThreatModel
 
 
@@ -24,17 +25,13 @@ class Trial:
 
     @property
     def sources(self) -> tuple[Entrant, ...]:
-        """The column's source networks, against the trial's threat where they leave it open."""
-        return tuple(source.against(self.threat) for source in self.column.sources)
+        """The column's source networks, on the entrant's data and against the trial's threat."""
+        return tuple(
+            source.against(self.threat).trained_on(self.entrant.data)
+            for source in self.column.sources
+        )
 
     @property
     def id(self) -> str:
         """16 hex digits of the specification's digest."""
-        return digest(
-            {
-                "entrant": encode(self.entrant),
-                "column": encode(self.column),
-                "data": self.data,
-                "threat": encode(self.threat),
-            }
-        )
+        return trial_id(encode(self.entrant), encode(self.column), self.data, encode(self.threat))

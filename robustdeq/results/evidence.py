@@ -172,7 +172,9 @@ def _complete(protocol: ResolvedProtocol, members: tuple[Member, ...]) -> bool:
 
 
 def _identity(record: Record) -> str:
-    return canonical([record.entrant["defense"], record.entrant["recipe"]])
+    """Records of one row have it in common, whatever the training seed."""
+    entrant = record.entrant
+    return canonical([entrant["defense"], entrant["recipe"], entrant.get("data", "")])
 
 
 def _members(

@@ -37,7 +37,8 @@ def _named(settings: dict[str, Any]) -> list[str]:
 
 def _flat(entrant: dict[str, Any]) -> list[tuple[str, str]]:
     """Every setting of an entrant with its path."""
-    return [*_leaves(entrant["recipe"], ""), *_leaves(entrant["defense"], "defense.")]
+    data = [("data", entrant["data"][:8])] if entrant.get("data") else []
+    return [*_leaves(entrant["recipe"], ""), *_leaves(entrant["defense"], "defense."), *data]
 
 
 def _leaves(value: Any, path: str) -> list[tuple[str, str]]:

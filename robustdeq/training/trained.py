@@ -11,7 +11,7 @@ from torch import Tensor
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Batch, DefendedModel, Task
 from robustdeq.entrant import Entrant
-from robustdeq.errors import CheckpointError
+from robustdeq.errors import CheckpointError, DataError
 from robustdeq.models.base import Classifier, parameter_count
 from robustdeq.noise import NoiseStream
 from robustdeq.results.files import read_text, write
@@ -66,8 +66,10 @@ def ensure_trained(
     file was deleted are trained again; a file that is there has to load.
 
     Raises:
+        DataError: the data is not what the entrant is specified for.
         SpecError, CheckpointError, StoreError: as training, loading and writing do.
     """
+    require_digest(entrant, data)
     task = Task(data.shape, data.classes)
     found = find_trained(store, entrant)
     if found is not None and _weights(store, entrant).exists():
@@ -84,6 +86,20 @@ def ensure_trained(
     trained = _enter(store, entrant, model, checkpoint, data, log)
     resume.unlink(missing_ok=True)
     return trained
+
+
+def require_digest(entrant: Entrant, data: DataSet) -> None:
+    """Refuse data that is not what the entrant is, or was, trained on.
+
+    Raises:
+        DataError: its digest is another one.
+    """
+    if (found := data.training_digest()) != entrant.data:
+        raise DataError(
+            f"{entrant.chain} is to be trained on data of digest {entrant.data[:16] or 'none'}, "
+            f"but this has {found[:16]}: the files have changed meanwhile, so run the same command "
+            f"again; in a program, enter it by `Protocol.entered`, or `Entrant.trained_on`"
+        )
 
 
 def load_model(

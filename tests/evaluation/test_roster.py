@@ -30,8 +30,8 @@ def listed(tmp_path):
 def test_every_column_of_a_limited_entry_attacks_at_most_so_many_images(listed, tmp_path):
     protocol = load_protocol("digits-linf-v2")
     (entry,) = load_entries(str(listed))
-    entrant = entry.entrant.against(protocol.threat)
     data = protocol.load_data()
+    entrant = protocol.entered(entry.entrant, data)
     ensure_trained(ResultStore(tmp_path), entrant, data, torch.device("cpu"), None)
     whole = Row(protocol, entrant, tmp_path, "cpu").missing(len(data.test))
     cut = Row(protocol, entrant, tmp_path, "cpu", first=entry.images).missing(len(data.test))

@@ -69,8 +69,9 @@ class Twice(Wrapper):
 
 def test_an_inference_defence_that_its_base_cannot_carry_is_refused_before_training(tmp_path):
     store = ResultStore(tmp_path)
+    entrant = Entrant(StateEnsemble(Explicit()), RECIPE, data=DATA.training_digest())
     with pytest.raises(SpecError, match="needs the states of an equilibrium network"):
-        ensure_trained(store, Entrant(StateEnsemble(Explicit()), RECIPE), DATA, CPU, None)
+        ensure_trained(store, entrant, DATA, CPU, None)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
@@ -180,7 +181,8 @@ class TestTrained:
 
     @pytest.fixture
     def entrant(self):
-        return Entrant(self.BASE, replace(RECIPE, epochs=2))
+        recipe = replace(RECIPE, epochs=2)
+        return Entrant(self.BASE, recipe, data=DATA.training_digest())
 
     def test_an_entrant_is_trained_once_and_loaded_with_its_weights(
         self, store, entrant, monkeypatch

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +12,14 @@ import torch
 from jaxtyping import Integer, UInt8
 from torch import Tensor
 
+from robustdeq.data.checks import (
+    check_labels,
+    check_layout,
+    check_pixels,
+    check_variety,
+    repeated,
+    unlearned,
+)
 from robustdeq.errors import DataError
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
@@ -31,9 +39,9 @@ class Split:
     labels: Tensor
 
     def __post_init__(self):
-        _check_layout(self.images, self.labels)
-        _check_pixels(self.images)
-        _check_labels(self.labels, None)
+        check_layout(self.images, self.labels)
+        check_pixels(self.images)
+        check_labels(self.labels, None)
 
     @classmethod
     def from_bytes(
@@ -80,14 +88,19 @@ class DataSet:
     `held_out` is always a part of the *training* images and disjoint from `train`; `test` is the
     published test split, untouched.
 
+    Attributes:
+        notes: sentences that whoever uses these images has to know.
+
     Raises:
-        DataError: the three differ in image shape, or a label is not below `classes`.
+        DataError: the three differ in image shape, a label is not below `classes`, or there is one
+            class only.
     """
 
     train: Split
     held_out: Split
     test: Split
     classes: int
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self):
         for name, split in (("held_out", self.held_out), ("test", self.test)):
@@ -97,12 +110,32 @@ class DataSet:
                     f"{self.shape}; all splits need one (channels, height, width)"
                 )
         for split in (self.train, self.held_out, self.test):
-            _check_labels(split.labels, self.classes)
+            check_labels(split.labels, self.classes)
+        check_variety(self.test.labels, "test")
 
     def to(self, device: torch.device) -> "DataSet":
         """The same on a device."""
         splits = (split.to(device) for split in (self.train, self.held_out, self.test))
-        return DataSet(*splits, classes=self.classes)
+        return DataSet(*splits, classes=self.classes, notes=self.notes)
+
+    def examined(self) -> "DataSet":
+        """The same, with notes on test images that training has seen, or nothing like them.
+
+        Raises:
+            DataError: most test images are training images.
+        """
+        learned = [repeated(self.test.images, part.images) for part in (self.train, self.held_out)]
+        count, n = int((learned[0] | learned[1]).sum()), len(self.test)
+        if 2 * count > n:
+            raise DataError(
+                f"{count} of {n} test images are training images, too; expected images that no "
+                f"training has seen: give a test split of its own"
+            )
+        notes = [f"{count} of {n} test images are training images, too"] if count else []
+        if missing := unlearned(self.train.labels, self.test.labels):
+            named = ", ".join(map(str, missing))
+            notes.append(f"no training image has class {named}, of which there are test images")
+        return replace(self, notes=(*self.notes, *notes))
 
     def training_digest(self) -> str:
         """Hex SHA-256 of all that is learnt from: training and held-out images, labels, classes."""
@@ -162,40 +195,3 @@ def hold_out(training: Split, count: int) -> tuple[Split, Split]:
         Split(training.images[~chosen], training.labels[~chosen]),
         Split(training.images[chosen], training.labels[chosen]),
     )
-
-
-def _check_layout(images: Tensor, labels: Tensor) -> None:
-    if images.ndim != 4 or images.numel() == 0:
-        raise DataError(
-            f"images have shape {tuple(images.shape)}; expected (N, channels, height, width) with "
-            f"at least one image"
-        )
-    if images.dtype != torch.float32:
-        raise DataError(f"images are {images.dtype}; expected torch.float32, scaled to [0, 1]")
-    if labels.dtype != torch.int64:
-        raise DataError(f"labels are {labels.dtype}; expected torch.int64 class numbers")
-    if labels.shape != (len(images),):
-        raise DataError(
-            f"{len(images)} images with labels of shape {tuple(labels.shape)}; "
-            f"expected one label per image, ({len(images)},)"
-        )
-
-
-def _check_pixels(images: Tensor) -> None:
-    bad = ~((images >= 0) & (images <= 1))  # written so that NaN is bad, too
-    if bad.any():
-        row = int(bad.flatten(1).any(1).nonzero()[0])
-        value = images[row][bad[row]][0].item()
-        step = "repair or drop the image" if value - value != 0 else "divide by the white level"
-        raise DataError(f"image {row} holds the pixel {value:g}; expected [0, 1]: {step}")
-
-
-def _check_labels(labels: Tensor, classes: int | None) -> None:
-    bad = (labels < 0) if classes is None else (labels >= classes)
-    if bad.any():
-        row = int(bad.nonzero()[0])
-        wanted = "0 or more" if classes is None else f"0 to {classes - 1}"
-        raise DataError(
-            f"label {int(labels[row])} of image {row} is out of range; expected {wanted}: "
-            f"renumber the classes from 0"
-        )

@@ -10,7 +10,8 @@ from robustdeq.errors import DataError
 
 
 def split(n=4, label=0, shape=(1, 2, 2)):
-    return Split(torch.rand(n, *shape), torch.full((n,), label))
+    """Images of the classes 0, 1, 0, 1, ... shifted by `label`."""
+    return Split(torch.rand(n, *shape), torch.arange(n) % 2 + label)
 
 
 def numbered(n):
@@ -113,17 +114,17 @@ def test_holding_out_all_or_nothing_is_refused(count):
 
 
 def test_a_label_beyond_the_classes_is_refused():
-    with pytest.raises(DataError, match="label 3 of image 0 is out of range; expected 0 to 2"):
-        DataSet(split(), split(), split(label=3), classes=3)
+    with pytest.raises(DataError, match="label 3 of image 1 is out of range; expected 0 to 2"):
+        DataSet(split(), split(), split(label=2), classes=3)
 
 
 def test_the_splits_of_a_data_set_have_one_image_shape():
     with pytest.raises(DataError, match=r"test images are \(1, 2, 3\), train images \(1, 2, 2\)"):
-        DataSet(split(), split(), split(shape=(1, 2, 3)), classes=1)
+        DataSet(split(), split(), split(shape=(1, 2, 3)), classes=2)
 
 
 def test_a_data_set_knows_its_image_shape():
-    data = DataSet(*(split(shape=(3, 2, 4)) for _ in range(3)), classes=1)
+    data = DataSet(*(split(shape=(3, 2, 4)) for _ in range(3)), classes=2)
     assert data.shape == (3, 2, 4)
 
 

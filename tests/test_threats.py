@@ -1,13 +1,17 @@
 """Threat models: the sets, their projections and their directions."""
 
+from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 
 from robustdeq import registry
 from robustdeq.errors import SpecError
+from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.noise import NoiseStream
+from robustdeq.threats.base import radius
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf
 
@@ -113,3 +117,43 @@ def test_nan_lies_in_no_threat_set(threat):
 def test_a_radius_that_is_not_positive_is_refused(threat, eps):
     with pytest.raises(SpecError, match=f"radius {eps} is not positive"):
         type(threat)(eps)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (8 / 255, Fraction(8, 255)),
+        (0.031, Fraction(31, 1000)),
+        (0.5, Fraction(1, 2)),
+        (np.float64(0.3), Fraction(3, 10)),
+        ("0.1", Fraction(1, 10)),
+        (Fraction(3, 16), Fraction(3, 16)),
+        (2, Fraction(2)),
+    ],
+)
+def test_a_float_stands_for_the_simple_fraction_that_it_is_nearest_to(given, meant):
+    assert radius(given) == meant
+
+
+def test_a_protocol_refuses_a_radius_that_reaches_every_image():
+    rules = load_protocol("digits-linf-v1")
+    with pytest.raises(SpecError, match='write "8/255" for 8 of 255 levels'):
+        replace(rules, threat=replace(rules.threat, eps=Fraction(8))).load_data()
+
+
+@pytest.mark.parametrize(
+    ("threat", "shape", "fits"),
+    [
+        (Linf(Fraction(8, 255)), (1, 8, 8), True),
+        (Linf(Fraction(1)), (3, 32, 32), False),
+        (L2(Fraction(3)), (1, 8, 8), True),
+        (L2(Fraction(8)), (1, 8, 8), False),
+        (L2(Fraction(8)), (3, 32, 32), True),
+    ],
+)
+def test_a_radius_fits_images_that_lie_further_apart(threat, shape, fits):
+    if fits:
+        threat.require_fit(shape)
+    else:
+        with pytest.raises(SpecError, match="reaches every image"):
+            threat.require_fit(shape)

@@ -116,8 +116,9 @@ class Protocol:
         """The protocol's data, verified.
 
         Raises:
-            DataError: the files are missing or damaged, or hold other images than the protocol's.
-            SpecError: a column asks for more images than there are.
+            DataError: the files are missing or damaged, hold other images than the protocol's, or
+                test images that are trained on.
+            SpecError: a column asks for more images than there are, or the radius reaches all.
         """
         data = self.data.load()
         if (found := data.test.digest()) != self.digest:
@@ -126,13 +127,14 @@ class Protocol:
                 f"{self.digest}; restore the original files, or give a protocol of your own the "
                 f"digest of its images"
             )
+        self.threat.require_fit(data.shape)
         for column in self.columns:
             if column.images is not None and column.images > len(data.test):
                 raise SpecError(
                     f"protocol {self.name}, column {column.name!r}: images {column.images}, but "
                     f"there are {len(data.test)}; leave the key out to attack all"
                 )
-        return data
+        return data.examined()
 
     def entered(self, entrant: Entrant, data: DataSet) -> Entrant:
         """An entrant of this protocol: against its threat, on its training data."""

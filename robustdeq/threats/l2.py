@@ -1,5 +1,6 @@
 """The L2 ball."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,9 @@ class L2(ThreatModel):
     `random_start` draws direction and radius uniformly. Uniform in the volume would be, in many
     dimensions, always on the sphere, from where short searches end lower.
     """
+
+    def diameter(self, shape: tuple[int, ...]) -> float:
+        return math.sqrt(math.prod(shape))
 
     def steepest(self, gradient: Tensor) -> Tensor:
         # By its largest entry first: the squares of a gradient below 1e-20 vanish in float32.

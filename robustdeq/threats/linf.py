@@ -17,6 +17,9 @@ class Linf(ThreatModel):
     projection onto their intersection.
     """
 
+    def diameter(self, shape: tuple[int, ...]) -> float:
+        return 1.0
+
     def steepest(self, gradient: Tensor) -> Tensor:
         return gradient.sign()
 

@@ -61,8 +61,11 @@ def check(entrant: Entrant, data: DataSet) -> None:
     """Refuse what could not be trained, or could not stand on what is, before anything is trained.
 
     Raises:
-        SpecError: as `Loop.check`, and as building the whole chain does.
+        SpecError: as `Loop.check`, and as building the whole chain does; or the recipe's radius
+            reaches every image.
     """
+    if (threat := entrant.recipe.threat) is not None:
+        threat.require_fit(data.shape)
     network = build(entrant, Task(data.shape, data.classes))
     _loop(entrant).check(entrant.trained, data, network)
 

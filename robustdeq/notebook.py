@@ -13,6 +13,7 @@ from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 
 if TYPE_CHECKING:
+    from numpy import ndarray
     from torch import Tensor
 
     from robustdeq.attacks.base import Attack
@@ -49,42 +50,42 @@ def load_model(
 
 def attack(
     model: "DefendedModel",
-    x: "Tensor",
-    y: "Tensor",
+    x: "Tensor | ndarray",
+    y: "Tensor | ndarray",
     attack: "str | Attack" = "apgd",
-    eps: str | Fraction = Fraction(8, 255),
+    eps: str | int | float | Fraction = Fraction(8, 255),
     norm: str = "linf",
     seed: int = 0,
 ) -> "tuple[Tensor, Tensor]":
     """Attack images through the defended path and let the deployed predictor judge.
 
     Args:
-        x: (B, channels, height, width) in [0, 1]; y: (B,) labels.
+        x: (B, channels, height, width) float32 in [0, 1]; y: (B,) class numbers.
         attack: a name, or an attack with its own fields: PGD(steps=40).
-        eps: the radius, a fraction such as "8/255".
+        eps: the radius, a fraction such as "8/255" or 8 / 255.
 
     Returns:
         The most damaging input found for each image, and (B,) bool: who is still right.
 
     Raises:
-        DataError: images or labels that no model may be given.
+        DataError: images or labels that do not fit the model, or that no model may be given.
         SpecError: a name or a radius is not right.
     """
     from robustdeq.attacks.base import Attack
-    from robustdeq.data.base import Split
     from robustdeq.evaluation.crafting import Crafter
+    from robustdeq.evaluation.given import given
     from robustdeq.evaluation.judge import Judge
     from robustdeq.evaluation.protocol import Column, Stage
     from robustdeq.spec import decode
-    from robustdeq.threats.base import ThreatModel
+    from robustdeq.threats.base import ThreatModel, radius
 
-    split = Split(x, y)
     chosen = decode(Attack, attack, "attack") if isinstance(attack, str) else attack
-    threat = decode(ThreatModel, {"name": norm, "eps": str(eps)}, "threat")
+    threat = decode(ThreatModel, {"name": norm, "eps": str(radius(eps))}, "threat")
+    split = given(model, x, y, threat)
     judge = Judge(model, 128)
     crafter = Crafter(model, judge, threat, 128, lambda done, total: None)
     column = Column("notebook", (Stage(chosen),), (seed,))
-    rows = y.new_tensor(range(len(y)))
+    rows = split.labels.new_tensor(range(len(split)))
     clean = judge(split.images, split.labels, rows)
     found = crafter(column, seed, split.images, split.labels, clean.right)
     return found.x, found.standing & judge(found.x, split.labels, rows).right

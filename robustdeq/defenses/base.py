@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
+from robustdeq.models.base import Task as Task
 from robustdeq.models.training_surface import training_surface
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.registry import Plugin, find
@@ -30,14 +31,6 @@ class Card:
     citation: str
     equation: str = ""
     reported: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a network is built for: the image shape (channels, height, width) and the classes."""
-
-    shape: tuple[int, int, int]
-    classes: int
 
 
 @dataclass(frozen=True)

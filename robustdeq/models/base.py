@@ -38,6 +38,14 @@ class Deployment:
     budget: int | None = None
 
 
+@dataclass(frozen=True)
+class Task:
+    """What a network is built for: the image shape (channels, height, width) and the classes."""
+
+    shape: tuple[int, int, int]
+    classes: int
+
+
 def parameter_count(network: nn.Module) -> int:
     """How many numbers are learnt."""
     return sum(parameter.numel() for parameter in network.parameters())
@@ -48,7 +56,12 @@ class Classifier(nn.Module, ABC):
 
     Normalisation is part of the network. Nothing here reads `.training`, keeps state between
     calls, or mixes rows.
+
+    Attributes:
+        task: what it was built for, where whoever built it says so.
     """
+
+    task: Task | None = None
 
     @abstractmethod
     def forward(self, x: Float[Tensor, "batch *image"]) -> Float[Tensor, "batch classes"]:

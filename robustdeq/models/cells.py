@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from robustdeq.errors import DataError
 
 Map = Callable[..., Tensor]
 
@@ -63,9 +66,29 @@ def normalised_injection(in_channels: int, channels: int, groups: int = 8) -> nn
 
 
 def pooled_head(channels: int, height: int, width: int, classes: int) -> nn.Module:
-    """2x2 average pooling and a linear read-out of (B, channels, height, width)."""
+    """2x2 average pooling and a linear read-out of (B, channels, height, width).
+
+    Raises:
+        DataError: when asked about another height or width, which pooling might hide.
+    """
     return nn.Sequential(
-        nn.AvgPool2d(2),
+        _Halved(height, width),
         nn.Flatten(),
         nn.Linear(channels * (height // 2) * (width // 2), classes),
     )
+
+
+class _Halved(nn.Module):
+    """2x2 average pooling of maps of one size: of odd ones it drops a row or a column."""
+
+    def __init__(self, height: int, width: int):
+        super().__init__()
+        self.size = height, width
+
+    def forward(self, z: Tensor) -> Tensor:
+        if z.shape[2:] != self.size:
+            raise DataError(
+                f"maps are {tuple(z.shape[2:])} (height, width), the head was built for "
+                f"{self.size}; give images of the size that the network was built for"
+            )
+        return avg_pool2d(z, 2)

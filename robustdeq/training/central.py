@@ -70,10 +70,15 @@ def train(
 
 
 def build(entrant: Entrant, task: Task) -> Classifier:
-    """The untrained network of an entrant; torch's global generator is left as it was."""
+    """The untrained network of an entrant, which knows its task.
+
+    Torch's global generator is left as it was.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(NoiseStream(entrant.seed).child("weights").seed)
-        return entrant.defense.build(task)
+        network = entrant.defense.build(task)
+    network.task = task
+    return network
 
 
 class _Run:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robustdeq.answers import margin
 from robustdeq.equilibrium import CellProblem, Equilibrium
-from robustdeq.evaluation.judge import margin
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream
 from robustdeq.solvers.base import replay, solve

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from robustdeq.answers import bounded
 from robustdeq.errors import SpecError
 from robustdeq.surface import Surface
 from robustdeq.threats.base import ThreatModel
@@ -28,7 +29,8 @@ class SurfaceModule(nn.Module):
 
     A library may call `eval()`, freeze parameters or ask for their device: it reaches only this
     shell and its one idle parameter, never the model. Input is made contiguous float32, output is a
-    fresh tensor, because Square writes into the logits that it is given.
+    fresh tensor, because Square writes into the logits that it is given, and finite where a class
+    is ruled out, because the libraries subtract logits from each other.
 
     `queries` counts the images evaluated.
     """
@@ -42,7 +44,7 @@ class SurfaceModule(nn.Module):
 
     def forward(self, x: Tensor) -> Float[Tensor, "batch classes"]:
         self.queries += len(x)
-        return self._logits(x.to(torch.float32).contiguous()).clone()
+        return bounded(self._logits(x.to(torch.float32).contiguous()))
 
 
 @contextlib.contextmanager

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from robustdeq.objectives.base import View
-from robustdeq.objectives.margin import Margin
+from robustdeq.answers import labels, margin
 from robustdeq.surface import Reading, Surface
 
 
@@ -55,7 +54,7 @@ class Incumbents:
         self._value[index[better]] = value[better]
         self._highest[index[better]] = x[better].detach()
         self._last[index] = x.detach()
-        self._doubt_rows(index, x.detach(), Margin()(View(reading.logits.detach()), self.y[index]))
+        self._doubt_rows(index, x.detach(), reading.logits.detach())
         self._observed += 1
         if self._observed % self.surface.confirm_every == 0:
             self._confirm()
@@ -68,10 +67,11 @@ class Incumbents:
         first = torch.where(broken, self._confirmed, self._highest)
         return torch.stack([first, self._highest, self._last])
 
-    def _doubt_rows(self, index: Tensor, x: Tensor, margins: Tensor) -> None:
-        # A margin that is no number counts as infinite: the judge takes such a row for broken.
-        margins = margins.nan_to_num(nan=math.inf, posinf=math.inf).to(self._doubt)
-        higher = (margins >= 0) & (margins > self._doubt[index])
+    def _doubt_rows(self, index: Tensor, x: Tensor, logits: Tensor) -> None:
+        # What is no answer is lost by any margin: the judge takes such a row for broken.
+        answer, y = labels(logits), self.y[index]
+        margins = (-margin(logits, y)).masked_fill(answer == -1, math.inf).to(self._doubt)
+        higher = (answer != y) & (margins > self._doubt[index])
         self._doubt[index[higher]] = margins[higher]
         self._doubted[index[higher]] = x[higher]
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from robustdeq.answers import labels
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.budgets import require_counts
 from robustdeq.noise import NoiseStream
@@ -148,7 +149,7 @@ class _Search:
     def _lost(self, index: Tensor, signs: Tensor, distance: Tensor) -> Bool[Tensor, " n"]:
         x = self._along(self.x[index], signs, distance)
         logits = self._surface.view(x, self._rows[index], _LOGITS).logits
-        return (logits.argmax(1) != self._y[index]) | ~torch.isfinite(logits).all(1)
+        return labels(logits) != self._y[index]
 
     @staticmethod
     def _along(x: Tensor, signs: Tensor, distance: Tensor) -> Tensor:

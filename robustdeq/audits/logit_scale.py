@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from robustdeq.answers import spread
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.outsiders import first
@@ -47,14 +48,14 @@ class LogitScale(Audit):
         x, y, rows = case.x[right], case.y[right], case.rows[right]
         surface = Defended().bind(case.target, case.noise)
         reading = surface.value(x, y, CrossEntropy(), rows)
-        spread = reading.logits.amax(1) - reading.logits.amin(1)
+        apart = spread(reading.logits)
         flat = _flat(surface, x, y, rows)
-        scaled = (spread < _SMALL) | (spread > _LARGE)
+        scaled = (apart < _SMALL) | (apart > _LARGE)
         count = int((flat | scaled).sum())
         p = exceeds(count, n, _LIMIT)
         detail = (
             f"{count} of {n} images ({int(flat.sum())} without a gradient, {int(scaled.sum())} out "
-            f"of scale), logits spread over {spread.min():.3g} to {spread.max():.3g}, "
+            f"of scale), logits spread over {apart.min():.3g} to {apart.max():.3g}, "
             f"{int((reading.value == 0).sum())} losses exactly 0"
         )
         raised = count > _LIMIT * n and p <= CHANCE

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from robustdeq.answers import labels
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Sign, Task, Wrapper
 from robustdeq.defenses.readouts import network_with_states, refuse_own_inference, transformed
@@ -102,4 +103,4 @@ def _accuracy(model: EquilibriumNetwork, state: int, held_out: Batch, noise: Row
     crafted = _CHOICE.perturb(surface, x, y, rows, held_out.threat, noise.stream)[0]
     with torch.no_grad():
         logits = model.readout(model.iterate(model.problem(crafted), state))
-    return (logits.argmax(1) == y).double().mean().item()
+    return (labels(logits) == y).double().mean().item()

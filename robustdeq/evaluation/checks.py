@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustdeq import answers
 from robustdeq.defenses.base import DefendedModel, overrides
 from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.noise import NoiseStream
@@ -92,8 +93,10 @@ def postflight(
         findings.append(Finding("input-rewritten", f"by {target.defense.chain}"))
     judged = {"clean": clean} | ({} if adversarial is None else {"adversarial": adversarial})
     for name, verdict in judged.items():
-        if not bool(torch.isfinite(verdict.prediction.logits).all()):
-            findings.append(Finding("non-finite", f"logits of {name} inputs"))
+        silent = int((verdict.labels == -1).sum())
+        if silent:
+            detail = f"no answer to {silent} of {len(verdict.labels)} {name} inputs"
+            findings.append(Finding("non-finite", detail))
         share = verdict.prediction.converged.float().mean().item()
         if share < CONVERGED:
             findings.append(Finding("unconverged", f"{share:.1%} of {name} rows converged"))
@@ -117,7 +120,7 @@ def view_mismatch(
     surface = surrogate.bind(target, NoiseStream(0).child("judge"))
     seen = torch.cat(
         [
-            surface.view(part, positions, frozenset({"logits"})).logits.argmax(1)
+            answers.labels(surface.view(part, positions, frozenset({"logits"})).logits)
             for part, positions in zip(x.split(128), rows.split(128), strict=True)
         ]
     )
@@ -129,15 +132,15 @@ def view_mismatch(
 
 def _scale(logits: Tensor) -> float:
     """The typical distance between an image's largest and smallest logit."""
-    return max((logits.amax(1) - logits.amin(1)).median().item(), 1e-12)
+    return max(1e-12, answers.spread(logits).nanmedian().item())
 
 
 def _moved(a: Tensor, b: Tensor) -> float:
-    """The largest change of a logit, relative to their scale; rows that are NaN in both agree."""
-    change = torch.where(a.isnan() & b.isnan(), 0.0, (a - b).abs())
-    return change.max().item() / _scale(a)
+    """The largest change of a logit, relative to their scale."""
+    return answers.change(a, b).max().item() / _scale(a)
 
 
 def _change(a: Tensor, b: Tensor) -> str:
-    flipped = int((a.argmax(1) != b.argmax(1)).sum())
-    return f"logits moved by up to {(a - b).abs().max().item():.2g}, {flipped} labels flipped"
+    flipped = int((answers.labels(a) != answers.labels(b)).sum())
+    moved = answers.change(a, b).max().item()
+    return f"logits moved by up to {moved:.2g}, {flipped} labels flipped"

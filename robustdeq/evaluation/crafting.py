@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from robustdeq.answers import labels
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import ContractViolation
 from robustdeq.evaluation.judge import Judge
@@ -110,7 +111,7 @@ class _Run:
         self.into.cost.update(surface.cost.counts)
         require_inside(crafter.threat, x, candidates, stage.attack.plugin_name())
         self._enter(rows, candidates)
-        return surface.view(candidates[0], rows, _LOGITS).logits.argmax(1) != y
+        return labels(surface.view(candidates[0], rows, _LOGITS).logits) != y
 
     def _enter(self, rows: Tensor, candidates: Tensor) -> None:
         judge, into = self.crafter.judge, self.into

@@ -8,8 +8,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, full_like
 
+from robustdeq.answers import margin
 from robustdeq.defenses.base import DefendedModel
-from robustdeq.evaluation.judge import Verdict, margin
+from robustdeq.evaluation.judge import Verdict
 from robustdeq.evaluation.precision import flips
 from robustdeq.results.tables import AUDIT
 from robustdeq.threats.base import ThreatModel

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from robustdeq.answers import change, labels, margin
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.models.base import Prediction
 from robustdeq.noise import NoiseStream
@@ -66,22 +67,23 @@ class Judge:
         if len(some):
             alone[some] = self._predict(x[some], rows[some], 1).logits
         answers = torch.stack([first.logits, second, alone])
-        finite = torch.isfinite(answers).all(2).all(0)
-        right = ((answers.argmax(2) == y).all(0)) & finite
-        spread = (answers - first.logits).abs().amax((0, 2))
-        return Verdict(first, right, spread)
+        right = (labels(answers) == y).all(0)
+        return Verdict(first, right, change(answers, first.logits.expand_as(answers)).amax((0, 2)))
 
     def harm(self, x: Tensor, y: Tensor, rows: Tensor) -> Float[Tensor, " batch"]:
-        """How much a candidate does, (B,); from 0 on the row is lost.
+        """How much a candidate does, (B,): below 0 exactly where the answer is right.
 
-        Minus the true class's margin, infinite where a logit is no number; of a randomised defence
+        Minus the true class's margin, infinite where there is no answer; of a randomised defence
         minus the share of `SELECTION` draws that are right.
         """
         if self.randomised:
             return -self.share(x, y, rows, SELECTION, "selection")
         logits = self.repeat(x, rows)
-        lost = ~torch.isfinite(logits).all(1)
-        return torch.where(lost, torch.inf, -margin(logits, y))
+        answer, lead = labels(logits), -margin(logits, y)
+        right = answer == y
+        tie = lead.new_tensor(torch.finfo(lead.dtype).tiny)  # a tie that goes to the true class
+        lead = torch.where(right, lead.minimum(-tie), lead)
+        return lead.masked_fill(answer == -1, torch.inf)
 
     def attackable(
         self, x: Tensor, y: Tensor, rows: Tensor, clean: Verdict | None = None
@@ -105,7 +107,7 @@ class Judge:
         for draw in range(draws):
             stream = self._noise.child(name, draw)
             logits = self._predict(x, rows, self._batch_size, stream).logits
-            right += (logits.argmax(1) == y) & torch.isfinite(logits).all(1)
+            right += labels(logits) == y
         return right / draws
 
     def survival(
@@ -147,9 +149,3 @@ class Judge:
             torch.cat([part.residual for part in parts]),
             torch.cat([part.converged for part in parts]),
         )
-
-
-def margin(logits: Float[Tensor, "batch classes"], y: Int[Tensor, " batch"]) -> Tensor:
-    """z_y - max over j != y of z_j, (B,): positive where the answer is right."""
-    own = logits.gather(1, y[:, None])[:, 0]
-    return own - logits.scatter(1, y[:, None], -torch.inf).amax(1)

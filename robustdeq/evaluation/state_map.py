@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robustdeq.answers import labels
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.equilibrium import residual
 from robustdeq.results.tables import STATES
@@ -37,7 +38,7 @@ def states_table(
                     "attacked": attacked,
                     "attack_seed": seed,
                     "judged": step,
-                    "accuracy": (logits[place].argmax(1) == y).double().mean().item(),
+                    "accuracy": (labels(logits[place]) == y).double().mean().item(),
                     "entropy": torch.special.entr(p).sum(1).double().mean().item(),
                     "residual": sizes[place].double().quantile(0.5).item(),
                     "n": len(y),

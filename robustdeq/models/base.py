@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from robustdeq import answers
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,8 @@ class Prediction:
 
     @property
     def labels(self) -> Int[Tensor, " batch"]:
-        """The predicted class; -1 where a logit is not finite, which no image's label is."""
-        finite = torch.isfinite(self.logits).all(1)
-        return torch.where(finite, self.logits.argmax(1), -1)
+        """The predicted class; -1 where there is no answer (`robustdeq.answers`)."""
+        return answers.labels(self.logits)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from robustdeq.objectives.base import Objective, View
 class Divergence(Objective):
     """KL(p(ref) || p(x)) in nats, with p the softmax of logits (Zhang et al. 2019, equation 5).
 
-    `target` holds the (B, C) reference logits; the label is not read.
+    `target` holds the (B, C) reference logits; the label is not read. A class that the reference
+    rules out (minus infinity) adds nothing.
     """
 
     def __call__(
@@ -23,4 +24,5 @@ class Divergence(Objective):
         if target is None or target.shape != view.logits.shape:
             raise SpecError("divergence needs reference logits of shape (B, C) as its target")
         reference = log_softmax(target.detach(), dim=1)
-        return (reference.exp() * (reference - log_softmax(view.logits, dim=1))).sum(1)
+        p, nats = reference.exp(), reference - log_softmax(view.logits, dim=1)
+        return (p * nats.where(p > 0, 0.0)).sum(1)

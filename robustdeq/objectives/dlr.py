@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robustdeq.answers import rival_logit
 from robustdeq.errors import SpecError
 from robustdeq.objectives.base import Objective, View
-from robustdeq.objectives.margin import rival_logit
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class DLR(Objective):
 
     with z_(1) >= z_(2) >= ... the sorted logits. Croce and Hein 2020 ("Reliable evaluation of
     adversarial robustness with an ensemble of diverse parameter-free attacks"), eqs. 6 and 7. As in
-    their code the denominator is raised by 1e-12, so that tied logits give 0 and not NaN.
+    their code the denominator is raised by 1e-12, so that tied logits give 0 and not NaN. Where
+    classes are ruled out (minus infinity) and too few remain for a spread, it is the margin.
 
     Shapes: logits (B, C), y (B,), target (B,) or None -> (B,).
 
@@ -41,4 +43,5 @@ class DLR(Objective):
         ranked = logits.sort(dim=1, descending=True).values
         floor = ranked[:, 2] if target is None else 0.5 * (ranked[:, 2] + ranked[:, 3])
         gap = rival_logit(logits, y, target) - logits.gather(1, y[:, None])[:, 0]
-        return gap / (ranked[:, 0] - floor + 1e-12)
+        spread = torch.where(floor.isfinite(), ranked[:, 0] - floor, 1.0)
+        return gap / (spread + 1e-12)

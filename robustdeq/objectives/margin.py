@@ -1,11 +1,11 @@
 """The logit margin."""
 
-import math
 from dataclasses import dataclass
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robustdeq.answers import rival_logit
 from robustdeq.objectives.base import Objective, View
 
 
@@ -16,8 +16,9 @@ class Margin(Objective):
         untargeted  max_{j != y} z_j - z_y        targeted  z_t - z_y
 
     Carlini and Wagner 2017 ("Towards evaluating the robustness of neural networks"), f_6 without
-    its clipping. Positive exactly where the label is lost (or the target beats it); defined for any
-    number of classes, never saturated, but scales with the logits.
+    its clipping. Positive where the label is lost (or the target beats it) and negative where it is
+    kept; a tie may be either (`robustdeq.answers`). Defined for any number of classes, never
+    saturated, but scales with the logits.
 
     Shapes: logits (B, C), y (B,), target (B,) or None -> (B,).
     """
@@ -26,14 +27,3 @@ class Margin(Objective):
         self, view: View, y: Int[Tensor, " batch"], target: Tensor | None = None
     ) -> Float[Tensor, " batch"]:
         return rival_logit(view.logits, y, target) - view.logits.gather(1, y[:, None])[:, 0]
-
-
-def rival_logit(
-    logits: Float[Tensor, "batch classes"],
-    y: Int[Tensor, " batch"],
-    target: Int[Tensor, " batch"] | None = None,
-) -> Float[Tensor, " batch"]:
-    """The logit that the true class must lose to: the target's, or else the highest other."""
-    if target is not None:
-        return logits.gather(1, target[:, None])[:, 0]
-    return logits.scatter(1, y[:, None], -math.inf).amax(1)

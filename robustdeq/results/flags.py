@@ -78,7 +78,7 @@ FLAGS = (
     Flag(
         "non-finite",
         True,
-        "Logits or gradients were NaN or infinite.",
+        "An image's largest logit, or a gradient, was NaN or infinite.",
         "Attack steps on them are arbitrary.",
         "Train again, or bound the logits.",
     ),

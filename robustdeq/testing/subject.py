@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from robustdeq import registry
+from robustdeq.answers import change, spread
 from robustdeq.attacks.square import Square
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import Batch, DefendedModel, Defense, Wrapper
@@ -154,8 +155,8 @@ def expect_close(answer: Tensor, other: Tensor, bound: float, when: str, remedy:
         ContractViolation: a logit moved by more than `bound` times the typical distance between an
             image's largest and smallest one.
     """
-    spread = max((answer.amax(1) - answer.amin(1)).median().item(), 1e-12)
-    moved = (answer - other).abs().amax(1) / spread
+    scale = max(1e-12, spread(answer).nanmedian().item())
+    moved = change(answer, other).amax(1) / scale
     if not moved.max().item() <= bound:
         raise ContractViolation(
             f"{when}, the logits of {int((~(moved <= bound)).sum())} of {len(answer)} images move "

@@ -81,3 +81,13 @@ def test_a_value_that_is_no_number_is_put_before_the_deployed_predictor():
     assert [rows for rows, _ in surface.asked] == [[7]]
     assert found.active().tolist() == [1, 2]
     assert found.candidates()[0, 0].item() == torch.tensor(0.9).item()
+
+
+def test_a_tie_is_doubted_only_where_it_goes_to_another_class():
+    """Ties of quantized logits were taken for lost; the judge gives them to the lower class."""
+    surface, found = ledger()
+    found.y = torch.tensor([0, 1, 1])
+    x, logits = torch.zeros(3, 1), torch.tensor([[1.0, 1.0], [1.0, 1.0], [-torch.inf, 1.0]])
+    found.observe(torch.arange(3), x, Reading(torch.zeros(3), logits))
+    ((rows, _),) = surface.asked
+    assert rows == [8]

@@ -19,7 +19,7 @@ from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import ContractViolation
 from robustdeq.evaluation.bench import Bench
 from robustdeq.evaluation.evaluate import evaluate
-from robustdeq.evaluation.judge import Judge, margin
+from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
@@ -34,6 +34,7 @@ from robustdeq.training.central import build, train
 
 CPU = torch.device("cpu")
 DATA = toy_data(train=64, held_out=16, test=16)
+INF, NAN = torch.inf, torch.nan
 N = len(DATA.test)
 ROWS = torch.arange(N)
 LINF = Linf(Fraction(1, 8))
@@ -426,9 +427,30 @@ class TestJudge:
         assert (verdict.settled(labels) == -1).all()
         assert (verdict.settled(labels + 2) == 0).all()
 
-    def test_the_margin_is_positive_exactly_where_the_label_is_right(self):
-        logits = torch.tensor([[2.0, 1.0, 0.0], [0.0, 3.0, 5.0]])
-        assert margin(logits, torch.tensor([0, 1])).tolist() == [1.0, -2.0]
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    @pytest.mark.parametrize(
+        "logits",
+        [
+            [1.0, 1.0, 0.0, 0.0],
+            [0.0, 0.25, 0.25, 0.25],
+            [-INF, 2.0, -INF, 2.0],
+            [NAN, 1.0, 0.0, 0.0],
+        ],
+        ids=["tied", "quantized", "ruled out", "NaN"],
+    )
+    def test_harm_is_negative_exactly_where_the_answer_is_right(self, target, logits, dtype):
+        """Ties were lost to the attack and right for the judge."""
+
+        class Constant(Planted):
+            def infer(self, target, x, noise):
+                answer = self.base.infer(target, x, noise)
+                return replace(answer, logits=torch.tensor(logits, dtype=dtype).expand(len(x), 4))
+
+        judge = Judge(DefendedModel(Constant(base=target.defense), target.classifier, {}), N)
+        x, y = DATA.test.images, ROWS % 4
+        right = judge(x, y, ROWS).right
+        assert torch.equal(judge.harm(x, y, ROWS) < 0, right)
+        assert right.sum() == (0 if logits[0] != logits[0] else N // 4)
 
     def test_an_untrained_network_is_right_about_as_often_as_its_labels(self):
         model = tiny_deq()

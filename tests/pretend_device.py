@@ -8,13 +8,14 @@ that is given tensors of both kinds raises, unless it is a copy or the stray one
 which a GPU takes as well. An index on the CPU raises too: a GPU would take it and wait.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
@@ -60,25 +61,37 @@ class _Mode(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
-class _Literals(TorchFunctionMode):
-    """`torch.tensor` builds its answer on the device unseen; here it is built first, and moved."""
+def _literal(build: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """`torch.tensor` fills a tensor on its device unseen; here it is filled first, and moved."""
 
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        if func is Tensor.new_tensor:
-            kwargs = {"dtype": args[0].dtype, "device": args[0].device} | kwargs
-            func, args = torch.tensor, args[1:]
-        literal = func in (torch.tensor, torch.as_tensor) and not isinstance(args[0], Tensor)
-        if literal and kwargs.get("device") == HERE:
-            return func(*args, **(kwargs | {"device": None})).to(HERE)
-        return func(*args, **kwargs)
+    def built(data: Any, *args: Any, device: Any = None, **kwargs: Any) -> Tensor:
+        if device is None or torch.device(device) != HERE or isinstance(data, Tensor):
+            return build(data, *args, device=device, **kwargs)
+        return build(data, *args, **kwargs).to(HERE)
+
+    return built
+
+
+def _new_tensor(like: Tensor, data: Any, **kwargs: Any) -> Tensor:
+    return torch.tensor(data, **({"dtype": like.dtype, "device": like.device} | kwargs))
 
 
 @contextmanager
 def pretend_device() -> Iterator[torch.device]:
     """Inside, the device exists."""
-    with _Literals(), _Mode():
-        yield HERE
+    before = torch.__future__.get_overwrite_module_params_on_conversion()
+    # Otherwise `module.double()` changes what a tensor says of itself, and not what it holds.
+    torch.__future__.set_overwrite_module_params_on_conversion(True)
+    try:
+        with (
+            patch.object(torch, "tensor", _literal(torch.tensor)),
+            patch.object(torch, "as_tensor", _literal(torch.as_tensor)),
+            patch.object(Tensor, "new_tensor", _new_tensor),
+            _Mode(),
+        ):
+            yield HERE
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(before)
 
 
 def _run(func, args: tuple, kwargs: dict) -> Any:
@@ -102,6 +115,9 @@ def _run(func, args: tuple, kwargs: dict) -> Any:
     if func is aten._to_copy.default and stays != bool(here):
         inner_kwargs["dtype"] = inner_kwargs.get("dtype") or args[0].dtype
     answer = func(*inner_args, **inner_kwargs)
+    if torch.Tag.inplace_view in func.tags:
+        with no_dispatch():
+            func(*args, **kwargs)  # the shape that the tensor says it has
     if func is aten._local_scalar_dense.default or not stays:
         return answer
     return tree_map_only(

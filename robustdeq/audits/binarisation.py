@@ -78,8 +78,8 @@ class Binarisation(Audit):
             return []
         seen = features(case.target)
         found, chance, n = 0, 0, 0
-        for index in range(len(case.y)):
-            one = cut(case, torch.tensor([index]))
+        for index in torch.arange(len(case.y), device=case.y.device).split(1):
+            one = cut(case, index)
             if (plant := self._plant(one, seen)) is None:
                 continue
             target = seen.read(plant.weight, plant.bias)

@@ -21,7 +21,7 @@ def naive_attack(
     last iterate is returned, unseen by the deployed predictor; where no gradient reaches the input,
     that is the random start.
     """
-    rows, noise = torch.arange(len(y)), NoiseStream(0).child("naive")
+    rows, noise = torch.arange(len(y), device=y.device), NoiseStream(0).child("naive")
     current = threat.random_start(x, rows, noise)
     for step in range(_STEPS):
         with torch.enable_grad():

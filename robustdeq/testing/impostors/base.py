@@ -77,7 +77,9 @@ class Sealed(Classifier):
         self._inside, self._answer = inside, answer
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._answer(self._inside, x, NoiseStream(0).at(torch.arange(len(x))))
+        return self._answer(
+            self._inside, x, NoiseStream(0).at(torch.arange(len(x), device=x.device))
+        )
 
     @torch.no_grad()
     def predict(self, x: Tensor, record: Sequence[int] = ()) -> Prediction:

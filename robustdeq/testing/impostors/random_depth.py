@@ -28,7 +28,7 @@ def randomly_deep(network: Classifier, x: Tensor, noise: RowNoise) -> Tensor:
     """The read-out after a number of steps drawn for each image."""
     assert isinstance(network, EquilibriumNetwork)
     depth = noise.child("depth").integers(DEEPEST)
-    return logits_by_depth(network, x)[depth, torch.arange(len(x))]
+    return logits_by_depth(network, x)[depth, torch.arange(len(x), device=x.device)]
 
 
 RANDOM_DEPTH = Impostor(

@@ -29,6 +29,7 @@ from benchmarks.timing.options import DIGITS, add_data, add_device
 from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject, subject_on
 from benchmarks.timing.verifier import Strength, strength, survival
 from robustdeq.data.base import Split
+from robustdeq.precision import full_precision
 from robustdeq.results.markdown import per_cent, plain, table
 
 Results = list[tuple[Outcome, Lap]]
@@ -63,6 +64,7 @@ class Score(NamedTuple):
     unconverged: int
 
 
+@full_precision()
 def meet(
     case: Subject, contest: Contest, split: Split, repeats: int, margin: float, wall: bool = False
 ) -> list[Score]:

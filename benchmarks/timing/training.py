@@ -31,6 +31,7 @@ from robustdeq.data.base import DataSet, Split
 from robustdeq.defenses.base import Task
 from robustdeq.entrant import Entrant
 from robustdeq.models.deq import DEQClassifier
+from robustdeq.precision import full_precision
 from robustdeq.results.markdown import per_cent, table
 from robustdeq.results.statistics import newcombe, paired_counts
 from robustdeq.training.central import build
@@ -139,7 +140,7 @@ def main() -> None:
     add_device(parser)
     options = parser.parse_args()
     data = load_data(options.data, options.root).to(options.device)
-    with torch_threads(1):
+    with torch_threads(1), full_precision():
         print(throughput(options.cell, options.eps, data, options.steps, options.their_steps))
         test = data.test.take(options.images)
         races = [

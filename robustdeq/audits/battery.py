@@ -16,6 +16,7 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
 from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge
+from robustdeq.precision import full_precision
 from robustdeq.registry import find, names
 from robustdeq.results.draft import Draft
 from robustdeq.results.statistics import holm
@@ -58,6 +59,7 @@ class Report:
         return list(dict.fromkeys(line.flag for line in self.lines if line.outcome == "raised"))
 
 
+@full_precision()
 def examine(
     load: Callable[[], DefendedModel],
     x: Tensor,

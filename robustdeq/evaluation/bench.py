@@ -14,6 +14,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, ContractViolation
 from robustdeq.evaluation.adaptive import derived_views
 from robustdeq.evaluation.trial import Trial
+from robustdeq.precision import is_full
 from robustdeq.results.draft import Draft
 from robustdeq.results.record import SCHEMA, Record
 from robustdeq.spec import encode
@@ -142,8 +143,19 @@ def provenance(bench: Bench, started: float) -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "robustdeq": __version__,
         "torch": metadata.version("torch"),
-        "device": bench.device.type,
+        **hardware(bench.device),
         "threads": torch.get_num_threads(),
         "batch_size": bench.batch_size,
         "seconds": round(time.monotonic() - started, 2),
     }
+
+
+def hardware(device: torch.device) -> dict[str, Any]:
+    """What computes, and how finely, as plain data."""
+    precision = "full float32" if is_full() else "reduced float32"
+    facts = {"device": device.type, "precision": precision}
+    if device.type != "cuda":
+        return facts
+    card = torch.cuda.get_device_properties(device)
+    capability = f"{card.major}.{card.minor}"
+    return {**facts, "card": card.name, "capability": capability, "cuda": torch.version.cuda}

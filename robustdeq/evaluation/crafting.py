@@ -13,6 +13,7 @@ from robustdeq.errors import ContractViolation
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.noise import NoiseStream
+from robustdeq.precision import full_precision
 from robustdeq.surrogates.base import Elsewhere, Sources
 from robustdeq.threats.base import ThreatModel
 
@@ -58,6 +59,7 @@ class Crafter:
     sources: Sources = ()
     idle: frozenset[int] = frozenset()
 
+    @full_precision()
     def __call__(
         self, column: Column, seed: int, x: Tensor, y: Tensor, attacked: Tensor
     ) -> Crafted:

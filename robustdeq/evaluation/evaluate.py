@@ -31,6 +31,7 @@ from robustdeq.evaluation.protocol import Column
 from robustdeq.evaluation.state_map import states_table
 from robustdeq.evaluation.trial import Trial
 from robustdeq.noise import NoiseStream
+from robustdeq.precision import full_precision
 from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
 from robustdeq.spec import encode
@@ -41,6 +42,7 @@ Tables = dict[str, pa.Table]
 Progress = Callable[[int, int], None]  # (attacked, to attack)
 
 
+@full_precision()
 def evaluate(
     trial: Trial, bench: Bench, split: Split, progress: Progress = lambda done, total: None
 ) -> tuple[Record, Tables]:

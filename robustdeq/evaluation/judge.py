@@ -10,6 +10,7 @@ from robustdeq.answers import change, labels, margin
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.models.base import Prediction
 from robustdeq.noise import NoiseStream
+from robustdeq.precision import full_precision
 
 ALONE = 32  # rows that are also judged in a batch of one
 SELECTION = 20  # draws of a randomised defence that choose among candidates
@@ -136,6 +137,7 @@ class Judge:
         """The logits under another draw of the defence's own noise."""
         return self._predict(x, rows, self._batch_size, self._noise.child("redraw")).logits
 
+    @full_precision()
     def _predict(
         self, x: Tensor, rows: Tensor, batch_size: int, noise: NoiseStream | None = None
     ) -> Prediction:

@@ -14,6 +14,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, DataError
 from robustdeq.models.base import Classifier, parameter_count
 from robustdeq.noise import NoiseStream
+from robustdeq.precision import full_precision
 from robustdeq.results.files import read_text, write
 from robustdeq.results.store import ResultStore
 from robustdeq.spec import encode
@@ -53,6 +54,7 @@ def find_trained(store: ResultStore, entrant: Entrant) -> Trained | None:
         raise CheckpointError(f"{path} is damaged ({error}); delete it to train again") from None
 
 
+@full_precision()
 def ensure_trained(
     store: ResultStore,
     entrant: Entrant,

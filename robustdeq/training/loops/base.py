@@ -10,6 +10,7 @@ from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
 from robustdeq.entrant import Entrant
 from robustdeq.models.base import Classifier
+from robustdeq.precision import full_precision
 from robustdeq.registry import Plugin, find
 from robustdeq.training.central import build
 
@@ -70,6 +71,7 @@ def check(entrant: Entrant, data: DataSet) -> None:
     _loop(entrant).check(entrant.trained, data, network)
 
 
+@full_precision()
 def train(
     entrant: Entrant,
     data: DataSet,

@@ -37,6 +37,7 @@ from robustdeq.defenses.base import DefendedModel, Task
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.models.deq import DEQClassifier
+from robustdeq.precision import full_precision
 from robustdeq.results.files import write
 from robustdeq.threats.linf import Linf
 from robustdeq.training.central import build, train
@@ -103,6 +104,7 @@ def training(job: Job) -> str:
     return f"{epochs} epochs; the last look at held-out images: {log[-1]}"
 
 
+@full_precision()
 def cascade(job: Job) -> str:
     """The native cascade at the standard budget on the first images."""
     entrant, data = job.entrant(), job.data()

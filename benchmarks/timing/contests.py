@@ -17,6 +17,7 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.attacks.square import Square
 from robustdeq.data.base import DataSet, Split
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.entrant import Entrant
 from robustdeq.models.base import Classifier
 from robustdeq.noise import NoiseStream
@@ -26,7 +27,7 @@ from robustdeq.surrogates.base import Surrogate
 from robustdeq.surrogates.defended import Defended
 
 _ON_OURS = "pyautoattack on our module"
-CHUNK = 128  # images that our side attacks at a time
+CHUNK = 128  # images that our side attacks at a time on a CPU
 
 
 class Outcome(NamedTuple):
@@ -125,13 +126,21 @@ def own_run(case: Subject, split: Split, attacks: tuple[Attack, ...], view: Surr
         noise = NoiseStream(seed).child("ours")
         surface = view.bind(case.target, noise)
         everyone = torch.arange(len(split), device=case.device)
-        found = _attack(attacks[0], surface, case, split, everyone, noise, CHUNK)
+        at_once = chunk(case)
+        found = _attack(attacks[0], surface, case, split, everyone, noise, at_once)
         for attack in attacks[1:]:
             left = everyone[~surface.confirm(found[0], split.labels, everyone)]
-            found[0, left] = _attack(attack, surface, case, split, left, noise, CHUNK)[0]
+            found[0, left] = _attack(attack, surface, case, split, left, noise, at_once)[0]
         return Outcome(found, _evaluations(surface, split))
 
     return run
+
+
+def chunk(case: Subject) -> int:
+    """How many images our side attacks at a time; a GPU takes as many as its memory holds."""
+    if case.device.type == "cpu":
+        return CHUNK
+    return chunk_size(state_size(case.model), case.device)
 
 
 def pgd_union(entrant: Entrant, model: Classifier, data: DataSet, split: Split) -> Tensor:

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="of every line")
     options = parser.parse_args()
     case, view = find_subject(options.cell), Defended(mode=options.mode)
-    chunks = options.chunk or [chunk_size(state_size(case.model), "cpu")]
+    chunks = options.chunk or [chunk_size(state_size(case.model), case.device)]
     attacked(case, 128, 128, view)(0)  # the first call of a process pays for the others
     lines = {f"{n} {chunk}": (n, chunk) for n in options.images for chunk in chunks}
     runs = {name: attacked(case, *line, view) for name, line in lines.items()}

@@ -140,7 +140,7 @@ class Attacking:
         device = torch.device(self.row.device)
         trained = find_trained(store, trial.entrant)
         assert trained is not None, "trials are of trained entrants"
-        chunk = chunk_size(state_size(build(trial.entrant, task)), device.type)
+        chunk = chunk_size(state_size(build(trial.entrant, task)), device)
 
         def source(entrant: Entrant) -> Source:
             found = find_trained(store, entrant)

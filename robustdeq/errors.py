@@ -40,6 +40,14 @@ class ContractViolation(RobustDEQError):
     """A plug-in broke the promise of its contract; its result would be worthless."""
 
 
+class MissingGradient(RobustDEQError):
+    """Autograd finds no way from an input to what was asked of it."""
+
+
+class Unchecked(RobustDEQError):
+    """A check could not be made, which says nothing about what was to be checked."""
+
+
 class StoreError(RobustDEQError):
     """A results folder or a record in it cannot be read or written."""
 

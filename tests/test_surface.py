@@ -8,8 +8,9 @@ import torch
 
 from robustdeq.adjoints.implicit import Implicit
 from robustdeq.defenses.base import Task
-from robustdeq.errors import SpecError
+from robustdeq.errors import MissingGradient, SpecError
 from robustdeq.models.anchored import AnchoredStates
+from robustdeq.models.cells import Cell
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import network_surface, through_solver_surface
@@ -209,3 +210,52 @@ def test_a_row_store_gives_back_what_was_last_put_and_the_default_elsewhere():
     found = store.get(torch.tensor([4, 0, 2]), default)
     assert found.tolist() == [[4.0, 4.0], [0.0, 0.0], [2.0, 2.0]]
     assert store.get(torch.tensor([9]), default[:1]).tolist() == [[3.0, 3.0]]
+
+
+def turning(z, u):
+    return torch.tanh(u + 0.5 * torch.tanh(z.roll(1, 1)))
+
+
+class FunctionCell(Cell):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, z, u):
+        return self.function(z, u)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch.compile warns of its own parts
+def test_a_compiled_cell_has_the_gradient_of_the_plain_one():
+    """Its graph serves one product; the refusal of a second was read as a missing gradient."""
+    x, y, rows = toy_images(4).images, torch.arange(4), torch.arange(4)
+    wanted, found = (
+        EquilibriumSurface(tiny_deq().replaced(cell=FunctionCell(cell)).requires_grad_(False))
+        .value_and_grad(x, y, Margin(), rows)
+        .gradient
+        for cell in (turning, torch.compile(turning, backend="aot_eager"))
+    )
+    assert wanted.abs().amax() > 0
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_a_failure_that_is_not_autograds_answer_stays_what_it_is():
+    def starved(x, rows):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def misshaped(x, rows):
+        return x.flatten(1) @ torch.ones(3, 3)
+
+    x, y = torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64)
+    for logits, error in ((starved, torch.OutOfMemoryError), (misshaped, RuntimeError)):
+        with pytest.raises(error):
+            network_surface(logits).value_and_grad(x, y, Margin(), None)
+
+
+@pytest.mark.parametrize(
+    "logits", [lambda x: torch.ones(2, 3), lambda x: torch.ones(2, 3, requires_grad=True)]
+)
+def test_autograds_own_answer_is_a_missing_gradient(logits):
+    x, y = torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(MissingGradient, match="no gradient reaches the input"):
+        network_surface(lambda x, rows: logits(x)).value_and_grad(x, y, Margin(), None)

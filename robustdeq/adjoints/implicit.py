@@ -9,6 +9,7 @@ from torch.autograd import Function
 
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.equilibrium import Equilibrium, FixedPointProblem
+from robustdeq.gradients import gradient_of
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
 
@@ -17,7 +18,8 @@ class AdjointProblem(FixedPointProblem):
     """v = J^T v + g with J = df/dz at z: the linear fixed point behind an implicit gradient.
 
     f is evaluated once, with a graph; every evaluation of this problem is then one vector-Jacobian
-    product. A selection rebuilds the graph for its rows.
+    product (of a cell whose compiled graph serves only once, an evaluation of f as well). A
+    selection rebuilds the graph for its rows.
 
     Attributes:
         fz: f(z) in the graph of z and of the problem's context.
@@ -25,14 +27,23 @@ class AdjointProblem(FixedPointProblem):
 
     def __init__(self, problem: FixedPointProblem, z: Tensor, g: Tensor):
         self._problem, self._z, self._g = problem, z.detach(), g
-        self.z0 = g
+        self.z0, self._compiled = g, False
         with torch.enable_grad():
             self._leaf = self._z.clone().requires_grad_()
             self.fz = problem(self._leaf)
 
     def __call__(self, v: Tensor) -> Tensor:
-        (jtv,) = torch.autograd.grad(self.fz, self._leaf, v, retain_graph=True)
-        return jtv + self._g
+        if not self._compiled:
+            try:
+                return gradient_of(self.fz, self._leaf, v, keep_graph=True) + self._g
+            except RuntimeError as error:
+                if "donated buffers" not in str(error):
+                    raise
+        # The graph of a compiled cell serves one product alone, so each gets one of its own.
+        self._compiled = True
+        with torch.enable_grad():
+            fz = self._problem(self._leaf)
+        return gradient_of(fz, self._leaf, v) + self._g
 
     def select(self, rows: Tensor) -> "AdjointProblem":
         return AdjointProblem(self._problem.select(rows), self._z[rows], self._g[rows])

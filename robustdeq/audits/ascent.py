@@ -28,7 +28,7 @@ def ascent(
     `room` inside [0, 1].
 
     Raises:
-        RuntimeError: no gradient reaches the input.
+        MissingGradient: no gradient reaches the input.
     """
     x = start.clamp(room, 1.0 - room)
     for _ in range(steps + 1):

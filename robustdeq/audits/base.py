@@ -84,4 +84,8 @@ class Audit(Plugin, ABC):
 
     @abstractmethod
     def examine(self, case: Case) -> list[Measure]:
-        """The figures; an empty list says that there was nothing to measure."""
+        """The figures; an empty list says that there was nothing to measure.
+
+        Raises:
+            Unchecked: the test cannot be made on this target; it is then not applicable.
+        """

@@ -13,6 +13,7 @@ from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE
 from robustdeq.audits.outsiders import left_by_union
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.errors import Unchecked
 from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
 from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge
@@ -98,8 +99,7 @@ def examine(
     found = []
     for audit in chosen:
         progress(audit.plugin_name())
-        reason = audit.applies(case.target)
-        found.append((audit, reason, [] if reason else _measures(audit, case)))
+        found.append((audit, *_examined(audit, case)))
     lines += [line for lines in _settled(found, case, progress) for line in lines]
     n = max(len(y), 1)
     return Report(len(y), sum(checked["right"]) / n, left.sum().item() / n, tuple(lines))
@@ -122,6 +122,16 @@ def _unasked(case: Case, load: Callable[[], DefendedModel], flags: Sequence[str]
     """The case on new copies, to be attacked and judged as the flags of the checks demand."""
     judge = Judge(cold(load(), flags), 128, randomised="randomised" in flags)
     return replace(case, target=cold(load(), flags), judge=judge)
+
+
+def _examined(audit: Audit, case: Case) -> tuple[str | None, list[Measure]]:
+    """Why an audit does not apply, or None, and its figures."""
+    if (reason := audit.applies(case.target)) is not None:
+        return reason, []
+    try:
+        return None, _measures(audit, case)
+    except Unchecked as error:
+        return str(error), []
 
 
 def _measures(audit: Audit, case: Case) -> list[Measure]:

@@ -1,7 +1,7 @@
 """The judged logits as a function that can be differenced: in float64, its steps frozen or free."""
 
-import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from robustdeq.audits.base import Case
 from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.evaluation.precision import ask, in_double
 from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream
@@ -33,8 +34,7 @@ class Judged:
     @classmethod
     def of(cls, case: Case, noise: NoiseStream, rival: Int[Tensor, " n"]) -> "Judged":
         """Of a case; `noise` is what its surface is bound with."""
-        double = copy.deepcopy(case.target.classifier).double()
-        target = replace(case.target, classifier=double)
+        target = in_double(case.target)
         draws = noise.child("relaxed" if _relaxed(target) else "transform")
         return cls(target, draws, case.rows, case.y, rival)
 
@@ -45,9 +45,13 @@ class Judged:
 
         Frozen repeats the number of steps that the solver took at x; free lets it stop where it
         will, as the judge does.
+
+        Raises:
+            Unchecked: the network cannot be asked in float64.
         """
-        centre, points = self._predict(x), [(x + h * each, x - h * each) for each in v]
-        kinds = [[self._gaps(each, centre) for each in pair] for pair in points]
+        points = [(x + h * each, x - h * each) for each in v]
+        centre = ask(lambda: self._predict(x))
+        kinds = [[ask(partial(self._gaps, each, centre)) for each in pair] for pair in points]
         return torch.stack([(ahead - behind) / (2 * h) for ahead, behind in kinds], dim=2)
 
     def _gaps(self, x: Tensor, centre: Prediction) -> Float[Tensor, "kinds n"]:

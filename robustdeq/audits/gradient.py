@@ -11,6 +11,7 @@ from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.differences import Judged
 from robustdeq.audits.outsiders import first
+from robustdeq.errors import MissingGradient
 from robustdeq.objectives.margin import Margin
 from robustdeq.surrogates.defended import Defended
 
@@ -56,9 +57,8 @@ class Gradient(Audit):
         case = first(case, self.images)
         try:
             cosines = self._cosines(case)
-        except RuntimeError as error:
-            reason = (str(error).splitlines() or ["no message"])[0]
-            return [Measure(_FLAG, 1.0, _LIMIT, True, f"no gradient: {reason}")]
+        except MissingGradient as error:
+            return [Measure(_FLAG, 1.0, _LIMIT, True, str(error))]
         wrong = ~(cosines >= _ALIGNED)
         n, failed = len(case.y), int((wrong.sum(0) >= _FAILURES).sum())
         p = exceeds(failed, n, _LIMIT)

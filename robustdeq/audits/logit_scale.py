@@ -10,6 +10,7 @@ from robustdeq.answers import spread
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.outsiders import first
+from robustdeq.errors import MissingGradient
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.surface import Surface
 from robustdeq.surrogates.defended import Defended
@@ -69,7 +70,7 @@ def _flat(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> Bool[Tensor, 
     """
     try:
         gradient = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
-    except RuntimeError:
+    except MissingGradient:
         return torch.zeros_like(y, dtype=torch.bool)
     assert gradient is not None
     return (gradient == 0).flatten(1).all(1)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robustdeq import answers
 from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.errors import MissingGradient
 from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
@@ -68,8 +69,8 @@ def gradient_findings(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> l
     x, y, rows = x[:PREFLIGHT], y[:PREFLIGHT], rows[:PREFLIGHT]
     try:
         gradient = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
-    except RuntimeError as error:
-        return [Finding("missing-gradient", str(error).splitlines()[0])]
+    except MissingGradient as error:
+        return [Finding("missing-gradient", str(error))]
     assert gradient is not None
     if not bool(torch.isfinite(gradient).all()):
         return [Finding("non-finite", "an input gradient is NaN or infinite")]

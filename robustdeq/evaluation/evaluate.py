@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.errors import Unchecked
 from robustdeq.evaluation.bench import Bench, Guard, identity, provenance, refused
 from robustdeq.evaluation.budget import budget_findings, roles
 from robustdeq.evaluation.checks import (
@@ -27,6 +28,7 @@ from robustdeq.evaluation.exact_pass import crafted_and_checked
 from robustdeq.evaluation.fates import TABLES, Fate
 from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge, Verdict
+from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.protocol import Column
 from robustdeq.evaluation.state_map import states_table
 from robustdeq.evaluation.trial import Trial
@@ -105,6 +107,7 @@ class _Outcome:
         self._clean = self._judge(self._x, self._y, self._rows)
         idle = self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
+        self._flips: dict[int, Tensor] = {}
         self._adversarial: dict[int, Verdict] = {}
         craft = Crafter(
             self._roles.attacked, self._judge, trial.threat, bench.batch_size, progress,
@@ -118,6 +121,7 @@ class _Outcome:
             self._findings += findings
             self._crafted[seed] = crafted
             self._adversarial[seed] = self._judge(crafted.x, self._y, self._rows)
+            self._flips[seed] = self._in_float64(crafted.x, self._adversarial[seed].labels)
             self._check(crafted, self._adversarial[seed])
 
     def robust(self, seed: int) -> Tensor:
@@ -164,7 +168,7 @@ class _Outcome:
             seed, self._rows, self._x, self._y, self._clean, self._crafted[seed].x,
             self._adversarial[seed], self.robust(seed),
             self._survival[seed] if self._bench.randomised else None,
-            self._trial.threat, self._judge.target,
+            self._trial.threat, self._flips[seed],
         )  # fmt: skip
 
     def _preflight(self) -> list[Finding]:
@@ -206,6 +210,14 @@ class _Outcome:
                     self._rows[attacked],
                     verdict.labels[attacked],
                 )
+
+    def _in_float64(self, x: Tensor, labels: Tensor) -> Tensor:
+        """(n,) which rows have another label in float64; none, with a finding, if none has one."""
+        try:
+            return flips(self._judge.target, x, labels)
+        except Unchecked as error:
+            self._findings.append(Finding("unchecked", str(error)))
+            return torch.zeros_like(labels, dtype=torch.bool)
 
     def _states(self, seed: int) -> pa.Table:
         views = [view_label(encode(stage.surrogate)) for stage in self._trial.column.stages]

@@ -9,9 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, full_like
 
 from robustdeq.answers import margin
-from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.judge import Verdict
-from robustdeq.evaluation.precision import flips
 from robustdeq.results.tables import AUDIT
 from robustdeq.threats.base import ThreatModel
 
@@ -25,7 +23,7 @@ class Fate:
     Attributes:
         robust: which rows withstood everything.
         survival: the share of fresh draws that are right; None where answers are not random.
-        judged: the model that judged.
+        flipped: which rows have another label in float64.
     """
 
     seed: int
@@ -38,7 +36,7 @@ class Fate:
     robust: Bool[Tensor, " n"]
     survival: Float[Tensor, " n"] | None
     threat: ThreatModel
-    judged: DefendedModel
+    flipped: Bool[Tensor, " n"]
 
 
 def samples(fate: Fate) -> pa.Table:
@@ -77,7 +75,7 @@ def images(fate: Fate) -> pa.Table:
 
 def flips_in_float64(fate: Fate) -> pa.Table:
     """The rows whose label is another in float64, with their margins."""
-    flipped = flips(fate.judged, fate.x_adv, fate.adversarial.labels).nonzero()[:, 0]
+    flipped = fate.flipped.nonzero()[:, 0]
     margins = margin(fate.adversarial.prediction.logits, fate.y)[flipped]
     detail = f"label differs in float64 at 1e-8, attack seed {fate.seed}; value is the margin"
     return pa.table(

@@ -6,6 +6,7 @@ from torch import Tensor
 from robustdeq.adjoints.exact import Exact
 from robustdeq.adjoints.implicit import AdjointProblem, Implicit
 from robustdeq.equilibrium import Equilibrium
+from robustdeq.gradients import gradient_of
 from robustdeq.models.anchored import AnchoredStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
@@ -132,14 +133,14 @@ class EquilibriumSurface(NetworkSurface):
             z = state.z.clone().requires_grad_()
             logits = self._model.readout(z)
             value = objective(View(logits), y, target)
-            (g,) = torch.autograd.grad(value.sum(), z)
+            g = gradient_of(value.sum(), z)
         adjoint_problem = AdjointProblem(problem, z, g)
         warm = None if rows is None else self._adjoints.get(rows, g)
         v = solve(adjoint_problem, self._adjoint_solver, warm=warm)
         if rows is not None:
             self._states.put(rows, state.z)
             self._adjoints.put(rows, v.z)
-        (gradient,) = torch.autograd.grad(adjoint_problem.fz, leaf, v.z)
+        gradient = gradient_of(adjoint_problem.fz, leaf, v.z)
         reading = Reading(value.detach(), logits.detach(), gradient)
         return reading, state.converged & v.converged
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robustdeq.adjoints.implicit import Implicit
 from robustdeq.equilibrium import CellProblem
+from robustdeq.gradients import gradient_of, gradients_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
@@ -103,9 +104,9 @@ class FastSurface(NetworkSurface):
             ahead = fz.detach().requires_grad_()
             logits = self._model.readout(ahead)
             value = objective(View(logits), y, target)
-            (g,) = torch.autograd.grad(value.sum(), ahead)
+            g = gradient_of(value.sum(), ahead)
         v = g if rows is None else g + self._products.get(rows, torch.zeros_like(g))
-        gradient, product = torch.autograd.grad(fz, (leaf, z), v)
+        gradient, product = gradients_of(fz, (leaf, z), v)
         if rows is not None:
             self._states.put(rows, ahead.detach())
             self._products.put(rows, product)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.equilibrium import CellProblem, residual
+from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import (
     Deployed,
@@ -56,7 +57,7 @@ class PathSurface(NetworkSurface):
             leaf = x.detach().requires_grad_()
             view = self._path(leaf, rows, objective.needs)
             value = objective(view, y, target)
-            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+            gradient = gradient_of(value.sum(), leaf)
         return Reading(value.detach(), view.logits.detach(), gradient)
 
     def _path(self, x: Tensor, rows: Rows, needs: frozenset[str] = frozenset()) -> View:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.equilibrium import CellProblem
+from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import (
     AutogradSurface,
@@ -127,11 +128,10 @@ class SimultaneousSurface(NetworkSurface):
                 z = z.detach().requires_grad_()
                 fz = fixed(z)
                 value = objective(View(self._model.readout(z)), y, target)
-                (g,) = torch.autograd.grad(value.sum(), z)
-            (jts,) = torch.autograd.grad(fz, z, s)
-            z, s = fz.detach(), jts + g
+                g = gradient_of(value.sum(), z)
+            z, s = fz.detach(), gradient_of(fz, z, s) + g
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(problem(z), leaf, s)
+            gradient = gradient_of(problem(z), leaf, s)
         logits = self._model.readout(z)
         return Reading(objective(View(logits), y, target), logits, gradient)
 

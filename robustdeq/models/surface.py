@@ -11,6 +11,7 @@ from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
+from robustdeq.gradients import gradient_of
 from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.base import Objective, View
@@ -146,7 +147,7 @@ class AutogradSurface(NetworkSurface):
             leaf = x.detach().requires_grad_()
             logits = self._differentiable(leaf, rows)
             value = objective(View(logits), y, target)
-            (gradient,) = torch.autograd.grad(value.sum(), leaf)
+            gradient = gradient_of(value.sum(), leaf)
         return Reading(value.detach(), logits.detach(), gradient)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:

@@ -139,6 +139,13 @@ FLAGS = (
         "Attack the state that is read.",
     ),
     Flag(
+        "unchecked",
+        False,
+        "A check could not be made, for the reason that stands beside it.",
+        "Nothing was found, and nothing ruled out.",
+        "Let the network answer float64 images as well: register its tensors as buffers.",
+    ),
+    Flag(
         "success-mostly-unconverged",
         False,
         "Most successful adversarial inputs did not converge.",

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from torch.nn.functional import conv2d
 
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Wrapper
@@ -41,6 +42,55 @@ def flipped(target):
 @dataclass(frozen=True)
 class Planted(Wrapper):
     card: ClassVar[Card] = Card("Planted", "by hand")
+
+
+_BLUR = torch.full((1, 1, 3, 3), 1 / 9)
+
+
+@dataclass(frozen=True)
+class GlobalKernel(Planted):
+    """An honest blur, whose kernel is neither a parameter nor a buffer."""
+
+    def infer(self, target, x, noise):
+        return target.classifier.predict(self.blurred(x))
+
+    def relaxed(self, target, x, noise):
+        return target.classifier(self.blurred(x))
+
+    def blurred(self, x):
+        return conv2d(x, self.kernel(x), padding=1, groups=x.shape[1])
+
+    def kernel(self, x):
+        return _BLUR.repeat(x.shape[1], 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class PlainKernel(GlobalKernel):
+    """The same, kept by the instance."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "held", _BLUR.clone())
+
+    def kernel(self, x):
+        return self.held.repeat(x.shape[1], 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class SingleOnly(Planted):
+    """An honest network that answers float32 alone."""
+
+    def transform(self, target, x, noise):
+        if x.dtype != torch.float32:
+            raise RuntimeError("expected Float")
+        return x
+
+
+@dataclass(frozen=True)
+class Starved(Planted):
+    """A stand-in for `relaxed` that finds no memory."""
+
+    def relaxed(self, target, x, noise):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,24 @@
 
 import pytest
 import torch
-from planted import Detached, Rounding, Scaled, Shifting, bistable, flipped, wrapped
+from planted import (
+    Detached,
+    GlobalKernel,
+    PlainKernel,
+    Rounding,
+    Scaled,
+    Shifting,
+    SingleOnly,
+    Starved,
+    bistable,
+    flipped,
+    wrapped,
+)
 
 from robustdeq import registry
 from robustdeq.attacks.apgd import APGD
 from robustdeq.audits.base import Audit
+from robustdeq.audits.battery import examine
 from robustdeq.audits.binarisation import Binarisation
 from robustdeq.audits.equilibria import Equilibria
 from robustdeq.audits.gradient import Gradient
@@ -15,6 +28,7 @@ from robustdeq.audits.outsiders import union
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant
+from robustdeq.errors import Unchecked
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.results.flags import find_flag
 from robustdeq.surrogates.after_transient import AfterTransient
@@ -30,6 +44,32 @@ PLANT = Binarisation(images=6, inner=99, control=40)
 def explicit():
     defense = Explicit(channels=8, blocks=1)
     return DefendedModel(defense, build(Entrant(defense), TASK).eval().requires_grad_(False), {})
+
+
+class TestWhatCannotBeChecked:
+    def test_running_out_of_memory_is_no_finding(self, honest, case):
+        """It was read as "no gradient": the audit raised its flag, the attack was cancelled."""
+        starved = wrapped(Starved, honest)
+        for audit in (GRADIENT, LogitScale()):
+            with pytest.raises(torch.OutOfMemoryError):
+                audit.examine(case(starved))
+
+    @pytest.mark.parametrize("plant", [PlainKernel, GlobalKernel])
+    def test_a_kernel_that_is_a_plain_tensor_is_aligned(self, plant, honest, case):
+        """It stayed float32 in the float64 copy; the failure was read as a missing gradient."""
+        (measure,) = GRADIENT.examine(case(wrapped(plant, honest)))
+        assert not measure.raised
+        assert measure.value == 0.0
+
+    def test_a_network_that_knows_no_float64_is_left_out_with_the_reason(self, honest, case):
+        single = case(wrapped(SingleOnly, honest))
+        with pytest.raises(Unchecked, match=r"asked in float64 \(expected Float"):
+            GRADIENT.examine(single)
+        report = examine(
+            lambda: single.target, single.x, single.y, single.threat, audits=("gradient",)
+        )
+        lines = {line.audit: line.outcome for line in report.lines}
+        assert lines["gradient"] == "not applicable"
 
 
 class TestRegistry:

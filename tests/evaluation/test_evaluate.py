@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import conv2d
 
 from robustdeq.attacks.pgd import PGD
 from robustdeq.attacks.square import Square
@@ -23,6 +24,7 @@ from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
+from robustdeq.models.cells import Cell
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 from robustdeq.solvers.fixed_depth import FixedDepth
@@ -282,6 +284,25 @@ class Masked(Planted):
         return target.classifier(x).roll(1, 1)
 
 
+class PlainScale(Cell):
+    """The same cell, through a kernel that is neither a parameter nor a buffer."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.channels_last = inner, inner.channels_last
+        self.kernel = torch.eye(inner.outer.out_channels)[:, :, None, None]
+
+    def forward(self, z, u):
+        return self.inner(conv2d(z, self.kernel), u)
+
+
+class SingleScale(PlainScale):
+    def forward(self, z, u):
+        if z.dtype != torch.float32:
+            raise RuntimeError("expected Float")
+        return super().forward(z, u)
+
+
 PLANTED = {
     Stateful: "stateful",
     Coupled: "row-coupled",
@@ -378,6 +399,35 @@ class TestFlags:
         _, tables = run(bad, threat=Linf(Fraction(1, 10**6)))
         assert tables["samples"]["adv_pred"].to_pylist()[2] == -1
         assert not tables["samples"]["robust"].to_pylist()[2]
+
+
+class TestWhatCannotBeChecked:
+    def test_running_out_of_memory_fails_the_trial(self, target):
+        """It was read as "no gradient": the attack was cancelled, the record said robust."""
+
+        class Starved(Planted):
+            def relaxed(self, target, x, noise):
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+        starved = DefendedModel(Starved(base=target.defense), target.classifier, {})
+        with pytest.raises(torch.OutOfMemoryError):
+            run(starved, Stage(PGD(steps=2)))
+
+    def test_a_cell_that_holds_a_plain_tensor_is_judged_in_float64_as_well(self, target):
+        own = target.classifier
+        bare = replace(target, classifier=own.replaced(cell=PlainScale(own.cell)))
+        record, _ = run(bare)
+        assert "unchecked" not in flags(record)
+        assert record.clean == run(target)[0].clean
+
+    def test_a_cell_that_knows_no_float64_is_judged_and_the_check_is_told(self, target):
+        own = target.classifier
+        single = replace(target, classifier=own.replaced(cell=SingleScale(own.cell)))
+        record, tables = run(single)
+        assert record.clean == run(target)[0].clean
+        (detail,) = [flag["detail"] for flag in record.flags if flag["name"] == "unchecked"]
+        assert "expected Float" in detail
+        assert not len(tables["audit"])
 
 
 class TestPrecision:

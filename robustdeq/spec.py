@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from robustdeq.errors import SpecError, nearest
@@ -161,7 +162,7 @@ def _decode_plugin(wanted: type[Plugin], data: Any, where: str) -> Plugin:
 
 
 def _decode_fields(wanted: type, data: dict, where: str) -> Any:
-    hints = typing.get_type_hints(wanted)
+    hints = _hints(wanted)
     fields = {field.name: field for field in dataclasses.fields(wanted) if field.init}
     for key in data:
         if key not in fields:
@@ -175,6 +176,11 @@ def _decode_fields(wanted: type, data: dict, where: str) -> Any:
     prefix = f"{where}." if where else ""
     values = {key: _decode(hints[key], entry, prefix + key) for key, entry in data.items()}
     return _located(lambda: wanted(**values), where)
+
+
+@cache
+def _hints(wanted: type) -> dict[str, Any]:
+    return typing.get_type_hints(wanted)
 
 
 def _located(build: Callable[[], Any], where: str) -> Any:

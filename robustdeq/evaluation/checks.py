@@ -11,6 +11,7 @@ from robustdeq.errors import MissingGradient
 from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.results.flags import CONVERGED
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import Surrogate
 
@@ -18,7 +19,6 @@ PREFLIGHT = 64  # images
 ROUNDING = 1e-5  # logit change between two equal questions, relative to the logits' spread
 NEARBY = 0.02  # of the way to mid-grey
 COUPLING = 1e-3  # the same between two batches
-CONVERGED = 0.97  # share of rows a model has to solve to its own tolerance
 DEAD = 0.01  # share of rows that may have no gradient
 MISMATCH = 0.005  # share of final inputs on which attacker and judge may disagree
 

@@ -55,16 +55,13 @@ def _controlled(evidence: list[Evidence], standings: list[Standing]) -> list[Pai
 
 def _withdrawn(store: ResultStore, protocol: ResolvedProtocol) -> list[str]:
     """A sentence for every retracted figure of the protocol that nothing has replaced yet."""
-    retractions = store.retractions()
-    if not retractions:
-        return []
-    where = {"data.digest": protocol.data["digest"], "threat": protocol.threat}
-    records = [r for r in store.scan(where, retracted=True) if r.column in protocol.columns]
-    standing = {(r.trial, r.checkpoint) for r in records if r.stem not in retractions}
     return [
-        _sentence(record, retractions[record.stem])
-        for record in records
-        if record.stem in retractions and (record.trial, record.checkpoint) not in standing
+        _sentence(record, retraction)
+        for record, retraction in store.withdrawn()
+        if record.data["digest"] == protocol.data["digest"]
+        and record.threat == protocol.threat
+        and record.column in protocol.columns
+        and not store.finished(record.trial, record.checkpoint)
     ]
 
 

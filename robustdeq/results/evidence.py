@@ -14,7 +14,6 @@ from robustdeq.results.protocol import ResolvedProtocol, covers, may_rank
 from robustdeq.results.record import Record
 from robustdeq.results.row_names import row_names
 from robustdeq.results.store import ResultStore
-from robustdeq.results.verdicts import verdicts
 from robustdeq.spec import canonical
 
 
@@ -207,13 +206,15 @@ def _member(
         for name, record in required.items()
         if record.status == "done" and may_rank(record.column)
     }
-    judged = {name: verdicts(store, record) for name, record in done.items()}
-    survived = {name: verdict for name, (_, verdict) in judged.items()}
+    judged = {name: store.verdicts(record) for name, record in done.items()}
+    n = protocol.data["n"]
+    survived = {name: found.over(found.worst, n) for name, found in judged.items()}
     protocol_worst = _worst(survived.values())
     cut = [survived[name] for name in done if done[name].column not in columns]
     beyond = defaultdict(list)
     for record in further:
-        beyond[canonical(record.column)].append(verdicts(store, record)[1])
+        found = store.verdicts(record)
+        beyond[canonical(record.column)].append(found.over(found.worst, n))
     return Member(
         seed=seed,
         wanted=tuple(column["name"] for column in columns),
@@ -223,7 +224,7 @@ def _member(
         columns=survived,
         beyond={spec: _worst(found) for spec, found in beyond.items()},
         derived=frozenset(canonical(record.column) for record in further if _derived(record)),
-        clean=_worst(correct for correct, _ in judged.values()),
+        clean=_worst(found.over(found.correct, n) for found in judged.values()),
         judged=np.asarray(~np.isnan([protocol_worst, *cut]).any(axis=0)),
         reweighted=any(record.checkpoint != checkpoint for record in belonging),
     )

@@ -9,6 +9,10 @@ from dataclasses import dataclass
 
 from robustdeq.errors import UnknownName
 
+CONVERGED = 0.97  # share of rows that a model has to solve to its own tolerance
+# With one of these an image has no one answer: it varies with the batch, the history or the draw.
+INCONSTANT = frozenset({"nondeterministic", "stateful", "row-coupled", "randomised"})
+
 
 @dataclass(frozen=True)
 class Flag:

@@ -11,12 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustdeq.errors import ContractViolation, SpecError, StoreError, UnknownName
+from robustdeq.results.cross_proof import disagreements
 from robustdeq.results.files import read, read_text, refuse_existing, write, write_once
+from robustdeq.results.proof import prove, proving
 from robustdeq.results.protocol import ResolvedProtocol
 from robustdeq.results.record import Record
 from robustdeq.results.retraction import SCHEMA as RETRACTION_SCHEMA
 from robustdeq.results.retraction import Retraction
 from robustdeq.results.tables import conform
+from robustdeq.results.verdicts import Verdicts
 from robustdeq.spec import decode
 
 
@@ -38,6 +41,7 @@ class ResultStore:
         self.unfinished = self.root / "unfinished"
         self._protocols = self.root / "protocols"
         self._retractions = self.root / "retractions"
+        self._verdicts: dict[str, Verdicts] = {}  # of the records proven last
 
     def append(self, record: Record, tables: Mapping[str, pa.Table]) -> Path:
         """Store a record for ever; returns the path of its JSON.
@@ -49,13 +53,16 @@ class ResultStore:
             ContractViolation: a table does not fit its schema, or a done record has no samples (no
                 audit, if an audit was its goal).
         """
+        path = self._record_path(record.stem)
+        refuse_existing(path)
         needed = "audit" if record.column.get("goal") == "audit" else "samples"
         if record.status == "done" and needed not in tables:
             raise ContractViolation(f"record {record.stem} is done but has no table {needed!r}")
-        files = {name: _parquet(conform(name, table)) for name, table in tables.items()}
+        tables = {name: conform(name, table) for name, table in tables.items()}
+        if told := prove(record, tables).contradictions:
+            raise ContractViolation(f"record {record.stem} contradicts itself: {'; '.join(told)}")
+        files = {name: _parquet(table) for name, table in tables.items()}
         digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        path = self._record_path(record.stem)
-        refuse_existing(path)
         for name, content in files.items():
             write(self._table_path(record.stem, name), content)
         refuse_existing(path)
@@ -67,15 +74,35 @@ class ResultStore:
     ) -> list[Record]:
         """The records whose fields equal `where`, by stem: `scan({"entrant.chain": "vanilla"})`.
 
-        A dot enters a table of the record. Retracted records come only when asked for.
+        A dot enters a table of the record. Retracted records come only when asked for, unproven.
 
         Raises:
-            StoreError: a record is half-written or damaged; the message names its file.
+            StoreError: a record is half-written or damaged, or contradicts itself or another one;
+                the message names its file.
         """
-        withdrawn = {} if retracted else self.retractions()
-        paths = (p for p in sorted(self.records.glob("*.json")) if p.stem not in withdrawn)
-        found = (self._load(path) for path in paths)
-        return [record for record in found if _matches(record, where or {})]
+        withdrawn = self.retractions()
+        paths = sorted(self.records.glob("*.json"))
+        loaded = [self._load(path) for path in paths if retracted or path.stem not in withdrawn]
+        found = [record for record in loaded if _matches(record, where or {})]
+        self._prove(record for record in found if record.stem not in withdrawn)
+        return found
+
+    def withdrawn(self) -> list[tuple[Record, Retraction]]:
+        """Every retracted record, unproven, with its retraction."""
+        retractions = self.retractions().items()
+        return [(self._load(self._record_path(stem)), each) for stem, each in retractions]
+
+    def verdicts(self, record: Record) -> Verdicts:
+        """What a record says of each image, proven.
+
+        Raises:
+            StoreError: as `scan`, or the record has no samples.
+        """
+        if record.stem not in self._verdicts:
+            self._prove([record])
+        if record.stem not in self._verdicts:
+            raise StoreError(f"record {record.stem} has no table 'samples'")
+        return self._verdicts[record.stem]
 
     def samples(
         self, record: Record, columns: Iterable[str] | None = None, optional: Iterable[str] = ()
@@ -121,9 +148,9 @@ class ResultStore:
 
     def finished(self, trial: str, checkpoint: str) -> bool:
         """Whether an unretracted record of this trial on these weights exists."""
-        withdrawn = self.retractions()
         return any(
-            path.stem not in withdrawn and self._load(path).checkpoint == checkpoint
+            not self._retraction_path(path.stem).exists()
+            and self._load(path).checkpoint == checkpoint
             for path in self._runs(trial, checkpoint)
         )
 
@@ -142,7 +169,7 @@ class ResultStore:
         if not self._record_path(stem).exists():
             raise StoreError(f"{self.records} has no record {stem!r}, so it cannot be retracted")
         retraction = Retraction(RETRACTION_SCHEMA, stem, reason, replaced_by)
-        path = self._retractions / f"{stem}.json"
+        path = self._retraction_path(stem)
         write_once(path, retraction.to_json().encode())
         return path
 
@@ -197,6 +224,28 @@ class ResultStore:
         write(path, text.encode())
         return path
 
+    def _prove(self, records: Iterable[Record]) -> None:
+        """Hold each record against itself, and all of them against each other."""
+        proven = []
+        for record in records:
+            tables = {
+                name: self.table(record, name) for name in proving(record) if name in record.tables
+            }
+            proof = prove(record, tables)
+            if proof.contradictions:
+                raise StoreError(
+                    f"{self._record_path(record.stem)} contradicts itself: "
+                    f"{'; '.join(proof.contradictions)}; restore the file, or delete it and run "
+                    "the same command again"
+                )
+            proven.append((record, proof.verdicts))
+        for one, other, told in disagreements(proven):
+            raise StoreError(
+                f"{self._record_path(one.stem)} and {self._record_path(other.stem)} contradict "
+                f"each other: {told}; restore the wrong one, or retract it"
+            )
+        self._verdicts.update((record.stem, found) for record, found in proven if found)
+
     def _runs(self, trial: str, checkpoint: str) -> list[Path]:
         return sorted(self.records.glob(f"{trial}-{checkpoint[:8]}-*.json"))
 
@@ -205,6 +254,9 @@ class ResultStore:
 
     def _table_path(self, stem: str, name: str) -> Path:
         return self.records / f"{stem}.{name}.parquet"
+
+    def _retraction_path(self, stem: str) -> Path:
+        return self._retractions / f"{stem}.json"
 
     def _protocol_path(self, name: str) -> Path:
         return self._protocols / f"{name}.json"

@@ -1,5 +1,6 @@
 """Small records and stores with verdicts chosen by hand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def survivors(count: int, n: int = N, start: int = 0) -> np.ndarray:
     return np.roll(np.arange(n) < count, start)
 
 
-def samples(verdicts: np.ndarray, wrong: int = 0) -> pa.Table:
+def samples(
+    verdicts: np.ndarray, wrong: int = 0, attack_seeds: Sequence[int] | None = None
+) -> pa.Table:
     """(attack seeds, n) verdicts as a table; the last `wrong` images are misclassified clean."""
     seeds, n = verdicts.shape
     index = np.tile(np.arange(n, dtype=np.int32), seeds)
@@ -70,7 +73,7 @@ def samples(verdicts: np.ndarray, wrong: int = 0) -> pa.Table:
     return pa.table(
         {
             "index": index,
-            "attack_seed": np.repeat(np.arange(seeds, dtype=np.int32), n),
+            "attack_seed": np.repeat(np.int32(attack_seeds or range(seeds)), n),
             "label": label,
             "clean_pred": clean,
             "adv_pred": np.where(robust, label, (label + 1) % 10).astype(np.int16),
@@ -113,6 +116,8 @@ def add(
     """
     seeds = () if verdicts is None else range(np.atleast_2d(verdicts).shape[0])
     spec_of_column = {**column(name, tuple(seeds) or (0,)), **(settings or {})}
+    if verdicts is not None and np.shape(verdicts)[-1] < N:
+        spec_of_column["images"] = np.shape(verdicts)[-1]
     recipe = {"name": "central", **(recipe or {})}
     defense = {**spec(chain), **(fields or {})}
     entrant = {"chain": chain, "defense": defense, "recipe": recipe, "seed": seed}
@@ -125,10 +130,11 @@ def add(
     if verdicts is not None:
         matrix = np.atleast_2d(verdicts).astype(bool)
         n = matrix.shape[1]
-        accuracies = {str(i): float(row.mean()) for i, row in enumerate(matrix)}
+        numbers = spec_of_column["seeds"]
+        accuracies = {str(i): float(row.mean()) for i, row in zip(numbers, matrix, strict=True)}
         worst = float(matrix.all(0).mean())
         figures = {"n": n, "clean": 1 - wrong / n, "robust": worst, "seeds": accuracies}
-        tables = {"samples": samples(matrix, wrong)}
+        tables = {"samples": samples(matrix, wrong, numbers)}
     record = Record(
         schema=1,
         semantics=1,
@@ -153,7 +159,10 @@ def add(
 
 
 def trial(entrant: dict[str, Any], spec_of_column: dict[str, Any]) -> str:
-    return digest([entrant, spec_of_column])
+    """The id of a trial, as the evaluation would name it: what is a default has no key."""
+    who = {"defense": entrant["defense"], "recipe": entrant["recipe"]}
+    who |= {"seed": entrant["seed"]} if entrant["seed"] else {}
+    return digest({"entrant": who, "column": spec_of_column, "data": DATA, "threat": THREAT})
 
 
 def tiny_store(root: Path) -> ResultStore:

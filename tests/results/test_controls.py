@@ -69,7 +69,8 @@ def test_inference_is_compared_with_its_own_weights_and_keeps_its_rank(three):
 
 
 def test_a_base_on_other_images_alone_is_no_control(three):
-    row(three, "vanilla", 8, checkpoint="shared", settings={"images": 3})
+    for seed in range(3):
+        add(three, "vanilla", survivors(2, n=3), seed=seed, checkpoint=f"shared{seed}")
     assert read_board(three, "tiny-v1").controlled == []
 
 

@@ -14,7 +14,7 @@ from robustdeq.results.protocol import derived_column
 from robustdeq.results.tables import AUDIT, STATES
 from robustdeq.results.times import YARDSTICK, times
 
-from .examples import DEQ, N, add, column, protocol, samples, survivors
+from .examples import DEQ, N, add, column, protocol, samples, spec, survivors
 
 COST = {"goal": "cost"}
 MAP = {"goal": "map"}
@@ -211,10 +211,16 @@ def test_a_fast_column_above_its_exact_twin_is_flagged(store, kept, flagged):
     ],
 )
 def test_images_that_only_transfer_breaks_are_flagged(store, own, transferred, flagged):
-    store.write_protocol("tiny-v1", protocol(columns=("pgd", "transfer")))
+    resolved = protocol(columns=("pgd",))
+    trained_apart = {"sources": [{"defense": spec("vanilla"), "seed": 100}]}
+    resolved["columns"].append(column("transfer", **trained_apart))
+    store.write_protocol("tiny-v1", resolved)
     source = {"chain": "vanilla", "seed": 100, "checkpoint": "c" * 64}
     add(store, "trades/vanilla", survivors(own))
-    add(store, "trades/vanilla", survivors(transferred), name="transfer", sources=(source,))
+    add(
+        store, "trades/vanilla", survivors(transferred), name="transfer", sources=(source,),
+        settings=trained_apart,
+    )  # fmt: skip
     (standing,) = leaderboard(store, "tiny-v1")
     assert ("transfer-beats-white-box" in standing.flags) is flagged
 

@@ -93,7 +93,7 @@ def test_a_further_attack_on_other_images_leaves_the_rows_own_images(tiny):
 def test_the_deployment_shows_the_lowest_share_that_converged(tiny):
     add(tiny, "vanilla", survivors(4))
     worse = {**DEQ, "converged_clean": 0.99, "converged_adversarial": 0.5}
-    add(tiny, "vanilla", survivors(4), name="apgd", deployment=worse)
+    add(tiny, "vanilla", survivors(4), name="apgd", deployment=worse, flags=("unconverged",))
     assert only(tiny).deployment == worse
 
 
@@ -241,7 +241,8 @@ def test_adding_a_record_never_raises_the_lowest_known_figure(tiny):
     figures = [only(tiny).robust]
     additions = [("apgd", 0), *((f"attack-{i}", 0) for i in range(4)), ("pgd", 1), ("apgd", 1)]
     for name, run in additions:
-        n = int(rng.integers(6, 13))
+        # A required column on fewer images would stand in for the whole one.
+        n = 12 if name in ("pgd", "apgd") else int(rng.integers(6, 13))
         add(tiny, "vanilla", rng.random(n) < 0.9, name=name, run=run)
         figures.append(only(tiny).robust)
     assert figures == sorted(figures, reverse=True)
@@ -264,7 +265,7 @@ def test_a_record_that_contradicts_its_samples_is_refused(tiny):
     record = add(tiny, "vanilla", survivors(6))
     path = tiny.records / f"{record.stem}.json"
     path.write_text(path.read_text().replace('"robust": 0.5', '"robust": 0.75'))
-    with pytest.raises(StoreError, match=r"says robust is 0\.75, but its samples give 0\.5"):
+    with pytest.raises(StoreError, match=r"robust is 0\.75, but its samples give 0\.5"):
         leaderboard(tiny, "tiny-v1")
 
 

@@ -1,0 +1,209 @@
+"""The proof of a record: whatever in it follows from the rest is computed again when it is read.
+
+A figure that somebody edited contradicts the specification, the samples or the flags beside it.
+What nothing in the file contradicts, such as a whole table made up, takes the weights to see.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from robustdeq.results.flags import CONVERGED, INCONSTANT
+from robustdeq.results.identity import trial_id
+from robustdeq.results.record import Record
+from robustdeq.results.tables import to_numpy
+from robustdeq.results.verdicts import Verdicts, misshapen, read_verdicts
+
+_PROVING = {"audit": ("samples", "audit"), "map": ("samples", "states")}  # by goal
+SLACK = 1e-6  # of a distance beyond the radius: float32 rounding, as `ThreatModel.contains` allows
+_ROUNDING = 1e-6  # of a figure that is computed again
+_UNSETTLED = 0.05  # of images whose answers differ from batch to batch, where no flag says so
+_DEVIATIONS = 6.0  # between one draw and the share of all draws that are right
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What was found when a record was held against itself.
+
+    Attributes:
+        contradictions: what cannot be, a clause each; none in an honest record.
+        verdicts: what its samples say of each image, where it has any.
+    """
+
+    contradictions: tuple[str, ...]
+    verdicts: Verdicts | None
+
+
+def proving(record: Record) -> tuple[str, ...]:
+    """The tables that say something of a record's other facts, as far as it has them."""
+    return _PROVING.get(record.column.get("goal", "label"), ("samples",))
+
+
+def prove(record: Record, tables: Mapping[str, pa.Table]) -> Proof:
+    """Hold a record against itself.
+
+    Args:
+        tables: those of `proving`.
+    """
+    found = [*_specification(record), *_outline(record, tables)]
+    if found or record.status == "refused":
+        return Proof(tuple(found), None)
+    goal = record.column.get("goal", "label")
+    if goal == "audit":
+        found += _audit(record, tables["audit"])
+    if goal == "map" and "states" in tables:
+        found += _states(record, tables["states"])
+    if "samples" not in tables:
+        return Proof(tuple(found), None)
+    shape = misshapen(record, tables["samples"])
+    if shape is not None:
+        return Proof((*found, shape), None)
+    verdicts = read_verdicts(record, tables["samples"])
+    return Proof((*found, *_images(record, verdicts), *_figures(record, verdicts)), verdicts)
+
+
+def _specification(record: Record) -> Iterator[str]:
+    computed = trial_id(record.entrant, record.column, record.data, record.threat)
+    if record.trial != computed:
+        yield f"its trial is {record.trial}, but its specification is that of {computed}"
+    entrant = record.entrant
+    if entrant["chain"] != (chain := "/".join(_names(entrant["defense"]))):
+        yield f"its chain is {entrant['chain']!r}, but its defense is {chain!r}"
+    named = [(source["chain"], source["seed"]) for source in record.sources]
+    wanted = [
+        ("/".join(_names(source["defense"])), source.get("seed", 0))
+        for source in record.column.get("sources", ())
+    ]
+    if named != wanted:
+        yield f"its sources are {named}, but its column attacks from {wanted}"
+    try:
+        datetime.fromisoformat(record.provenance["created"])
+    except (TypeError, ValueError):
+        yield f"it was created at {record.provenance['created']!r}, which is no time"
+
+
+def _names(defense: dict[str, Any]) -> Iterator[str]:
+    """The names of an encoded chain, outermost first."""
+    yield defense["name"]
+    if isinstance(defense.get("base"), dict):
+        yield from _names(defense["base"])
+
+
+def _outline(record: Record, tables: Iterable[str]) -> Iterator[str]:
+    """Which figures there have to be."""
+    if record.status == "refused":
+        figures = (record.clean, record.robust, *record.seeds.values())
+        if record.n or any(figure is not None for figure in figures) or tables:
+            yield "it was refused, but has figures"
+        return
+    audit = record.column.get("goal") == "audit"
+    if (needed := "audit" if audit else "samples") not in tables:
+        yield f"it is done, but has no table {needed!r}"
+    images = min(record.column.get("images") or record.data["n"], record.data["n"])
+    if record.n != images:
+        yield f"n is {record.n}, but its column attacks {images} images"
+    seeds = record.column["seeds"][:1] if audit else record.column["seeds"]
+    if sorted(record.seeds) != sorted(map(str, seeds)):
+        yield f"it has figures of the attack seeds {', '.join(record.seeds)}, its column {seeds}"
+    if audit and abs(min(record.seeds.values()) - (record.robust or 0.0)) > _ROUNDING:
+        yield f"robust is {record.robust}, but its attack seed gives {min(record.seeds.values())}"
+    shares = (record.deployment[key] for key in ("converged_clean", "converged_adversarial"))
+    flagged = "unconverged" in _flags(record)
+    if not flagged and any(s is not None and s < CONVERGED - _ROUNDING for s in shares):
+        yield f"under {CONVERGED:.0%} of its rows converged, but it has no flag 'unconverged'"
+
+
+def _images(record: Record, found: Verdicts) -> Iterator[str]:
+    """What one image's facts say of each other."""
+    if (found.label != found.label[0]).any() or (found.clean_pred != found.clean_pred[0]).any():
+        yield "label or clean_pred of an image differs between its attack seeds"
+    if (found.label < 0).any():
+        yield f"the lowest label is {found.label.min()}"
+    radius = float(Fraction(str(record.threat["eps"])))
+    outside = ~((found.distance >= 0) & (found.distance <= radius + SLACK))
+    if outside.any():
+        worst = found.distance[outside].max()
+        yield f"distance is {worst:g} on {_some(outside)}, but the radius is {radius:g}"
+    right = found.adv_pred == found.label
+    claimed = found.robust & ~(right & (found.clean_pred == found.label))
+    if claimed.any():
+        yield f"robust is true on {_some(claimed)} whose clean_pred or adv_pred is not the label"
+    denied = ~found.robust & right & (found.clean_pred == found.label)
+    if denied.mean() > _UNSETTLED and not INCONSTANT & _flags(record):
+        yield f"robust is false on {_some(denied)} whose clean_pred and adv_pred are the label"
+    answered = found.adv_pred >= 0  # where nothing was answered, the margin may be anything
+    opposed = answered & (((found.margin > 0) & ~right) | ((found.margin < 0) & right))
+    if opposed.any():
+        yield f"margin and adv_pred disagree on {_some(opposed)}"
+    if np.isnan(found.margin).any() and "non-finite" not in _flags(record):
+        yield f"margin is no number on {_some(np.isnan(found.margin))}, but no flag says so"
+    if found.survival is not None:
+        yield from _draws(found.survival.astype(float), right)
+
+
+def _draws(survival: np.ndarray, right: np.ndarray) -> Iterator[str]:
+    """Whether the draws that were counted can be those of the one that was judged."""
+    outside = ~((survival >= 0) & (survival <= 1))
+    if outside.any():
+        yield f"survival is outside 0 to 1 on {_some(outside)}"
+        return
+    share = (100 * survival + 1) / 102  # of 100 draws, never quite 0 or 1
+    gap = (right - share).sum() / np.sqrt((share * (1 - share)).sum())
+    if abs(gap) > _DEVIATIONS:
+        yield (
+            f"survival says {share.mean():.1%} of draws are right, but adv_pred is on "
+            f"{right.mean():.1%} of the images"
+        )
+
+
+def _figures(record: Record, found: Verdicts) -> Iterator[str]:
+    """What the record states, held against what its samples give."""
+    seeds = map(str, np.unique(found.attack_seed))
+    computed = {
+        "clean": found.correct.mean(),
+        "robust": found.worst.mean(),
+        **dict(zip(seeds, found.survived.mean(1), strict=True)),
+    }
+    stated = {"clean": record.clean, "robust": record.robust, **record.seeds}
+    for name, value in computed.items():
+        if name in stated and not abs((stated[name] or 0.0) - value) <= _ROUNDING:
+            what = name if name in ("clean", "robust") else f"robust under attack seed {name}"
+            yield f"{what} is {stated[name]}, but its samples give {value:.6g}"
+
+
+def _audit(record: Record, audit: pa.Table) -> Iterator[str]:
+    """The flags of an audit are those that its table raises."""
+    lines = zip(audit["check"].to_pylist(), audit["detail"].to_pylist(), strict=True)
+    raised = {check.partition(": ")[2] for check, detail in lines if detail.startswith("raised")}
+    if not len(audit):
+        yield "it is an audit, but its table has not one check"
+    if raised != _flags(record):
+        yield (
+            f"its flags are {', '.join(sorted(_flags(record))) or 'none'}, but its audit raises "
+            f"{', '.join(sorted(raised)) or 'none'}"
+        )
+
+
+def _states(record: Record, states: pa.Table) -> Iterator[str]:
+    accuracy = to_numpy(states, "accuracy")
+    if not ((accuracy >= 0) & (accuracy <= 1)).all():
+        yield f"a state's accuracy is {accuracy.max():g}"
+    if (to_numpy(states, "n") != record.n).any():
+        yield f"its states are not of the {record.n} images"
+    if set(states["attack_seed"].to_pylist()) - set(record.column["seeds"]):
+        yield f"its states are not of the column's attack seeds {record.column['seeds']}"
+
+
+def _flags(record: Record) -> set[str]:
+    return {flag["name"] for flag in record.flags}
+
+
+def _some(rows: np.ndarray) -> str:
+    count = Counter(rows.ravel().tolist())[True]
+    return f"{count} sample{'s' if count > 1 else ''}"

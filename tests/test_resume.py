@@ -173,3 +173,34 @@ def test_an_interrupt_without_workers_keeps_what_is_finished(tmp_path, monkeypat
     assert answer.code == 130
     assert is_sentence(answer.err)
     assert len(list(tmp_path.glob("runs/entrants/*/unfinished.safetensors"))) == 1
+
+
+ENTRANT = '[[entrants]]\ndefense = "explicit"\nrecipe = { epochs = 1 }\n'
+FORGETFUL = """
+from dataclasses import dataclass
+from pathlib import Path
+from robustdeq.attacks.base import Attack
+
+@dataclass(frozen=True)
+class Forgetful(Attack):
+    def perturb(self, surface, x, y, rows, threat, noise):
+        if Path(__file__).with_name("fails").exists():
+            raise OSError("not yet")
+        return x[None]
+"""
+
+
+def test_a_trial_that_is_tried_again_keeps_the_salt_that_was_drawn_for_it(tmp_path):
+    column = '[[columns]]\nname = "own"\nseeds = [0]\nstages = [{ attack = "forgetful" }]\n'
+    before, _, _ = TINY.partition("[[columns]]")
+    prepare(tmp_path, before + column, ENTRANT)
+    (tmp_path / "forgetful.py").write_text(FORGETFUL)
+    (tmp_path / "fails").touch()
+    assert run(tmp_path, "--plugin", tmp_path / "forgetful.py").code == 3
+    (draft,) = (tmp_path / "runs").glob("**/unfinished/*.json")
+    salt = json.loads(draft.read_text())["salt"]
+    (tmp_path / "fails").unlink()
+    assert run(tmp_path, "--plugin", tmp_path / "forgetful.py").code == 0
+    (record,) = (tmp_path / "runs/records").glob("*.json")
+    assert json.loads(record.read_text())["salt"] == salt
+    assert not draft.exists()

@@ -8,7 +8,7 @@ from torch import Tensor
 from benchmarks.timing.opponents import Settings, TorchDEQ, library_pgd, torchdeq_surface
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
 from robustdeq.models.deq import DEQClassifier
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.surface import Cost
 
 
@@ -28,14 +28,14 @@ class LibraryTraining(Wrapper):
     steps: int = 7
 
     def craft(
-        self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+        self, target: DefendedModel, batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         attack = library_pgd(self.steps, batch.threat)
         surface = torchdeq_surface(_network(target), self.settings)
         stream = noise.stream.child("craft")
         return attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, stream)[0]
 
-    def outputs(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    def outputs(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         return TorchDEQ(_network(target), self.settings, Cost())(x)
 
 

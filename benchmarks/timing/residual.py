@@ -10,7 +10,7 @@ from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Task
 from robustdeq.models.cells import Cell, pooled_head
 from robustdeq.models.deq import DEQClassifier, jacobian_penalty
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import solve
 
@@ -56,7 +56,7 @@ class Residual(Defense):
             Unrolled(steps=2),
         )
 
-    def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    def penalty(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         model = target.classifier
         assert isinstance(model, DEQClassifier)
         problem = model.problem(x)

@@ -44,7 +44,7 @@ class Case:
     @property
     def noise(self) -> NoiseStream:
         """The stream that attacks and draws of this case are keyed by."""
-        return NoiseStream(self.seed).child("audit")
+        return NoiseStream(self.seed, self.judge.salt).child("audit")
 
     def once(self, name: str, make: Callable[[], Float[Tensor, " n"]]) -> Float[Tensor, " n"]:
         """A share for each image, made once for these images and this seed."""

@@ -70,6 +70,7 @@ def examine(
     audits: Sequence[str] | None = None,
     seed: int = 0,
     draft: Draft | None = None,
+    salt: str = "",
 ) -> Report:
     """Run every audit on images x (n, *image) of labels y.
 
@@ -83,13 +84,16 @@ def examine(
         seed: of every draw; the next one is that of repetitions.
         draft: has what an interrupted examination of the same target and images had finished; by
             default there was none.
+        salt: keys what the defence draws, and the order in which it is asked.
 
     Raises:
         UnknownName: an audit that nobody wrote.
     """
     chosen = [find("audits", name)() for name in (names("audits") if audits is None else audits)]
     rows = torch.arange(len(y), device=y.device)
-    case = Case(load(), Judge(load(), 128), x, y, rows, threat, seed, draft=draft or Draft())
+    case = Case(
+        load(), Judge(load(), 128, salt=salt), x, y, rows, threat, seed, draft=draft or Draft()
+    )
     progress("union")
     checked = case.draft.part("checks", partial(_checked, load, case))
     case = _unasked(case, load, [finding["name"] for finding in checked["findings"]])
@@ -108,7 +112,9 @@ def examine(
 def _checked(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
     """The checks of every evaluation, on the clean images, as plain data."""
     clean = case.judge(case.x, case.y, case.rows)
-    findings = preflight(case.judge, Judge(load(), 128), case.x, case.y, case.rows)
+    findings = preflight(
+        case.judge, Judge(load(), 128, salt=case.judge.salt), case.x, case.y, case.rows
+    )
     surface = Defended().bind(case.target, case.noise)
     findings += gradient_findings(surface, case.x, case.y, case.rows)
     findings += postflight(case.target, clean, None, clean.right)
@@ -120,7 +126,7 @@ def _checked(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
 
 def _unasked(case: Case, load: Callable[[], DefendedModel], flags: Sequence[str]) -> Case:
     """The case on new copies, to be attacked and judged as the flags of the checks demand."""
-    judge = Judge(cold(load(), flags), 128, randomised="randomised" in flags)
+    judge = Judge(cold(load(), flags), 128, "randomised" in flags, case.judge.salt)
     return replace(case, target=cold(load(), flags), judge=judge)
 
 

@@ -76,7 +76,7 @@ class Judged:
         again = (~same).nonzero()[:, 0]
         if not len(again):
             return free
-        noise = self.draws.at(self.rows[again])
+        noise = self.draws.sealed(self.rows[again])
         images = self.target.defense.transform(self.target, x[again], noise)
         # A row's last evaluation measured its residual and moved nothing.
         z = replay(model.problem(images), model.solver, centre.nfe[again] - 1)

@@ -36,7 +36,7 @@ def reaches(case: Case) -> bool:
 
 def usable(case: Case, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """The gradient attacks that can be run: those for which a gradient reaches the input."""
-    return runnable(stages, case.target, case.x, case.y, case.rows)
+    return runnable(stages, case.target, case.x, case.y, case.rows, case.judge.salt)
 
 
 def union(case: Case) -> tuple[Stage, ...]:

@@ -37,7 +37,7 @@ class States(Features):
 
     @torch.no_grad()
     def of(self, x: Tensor, rows: Tensor, noise: NoiseStream) -> Tensor:
-        prepared = self.target.defense.transform(self.target, x, noise.at(rows))
+        prepared = self.target.defense.transform(self.target, x, noise.sealed(rows))
         return self.model.features(self.model.solve(prepared).z)
 
     def read(self, weight: Tensor, bias: float) -> DefendedModel:

@@ -43,7 +43,9 @@ def audit(
     n = min(trial.column.images or len(split), len(split))
     x, y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
     seed = trial.column.seeds[0]
-    report = examine(bench.load, x, y, trial.threat, begin, seed=seed, draft=bench.draft)
+    report = examine(
+        bench.load, x, y, trial.threat, begin, seed=seed, draft=bench.draft, salt=bench.salt
+    )
     guard.check()
     deployment = asdict(target.classifier.deployment())
     record = Record(

@@ -10,7 +10,7 @@ from robustdeq.attacks.base import Attack
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
 from robustdeq.defenses.crafting import found_by
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,6 @@ class AdversarialTraining(Wrapper):
     attack: Attack = field(default_factory=lambda: PGD(steps=7, step=Fraction(1, 4)))
 
     def craft(
-        self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+        self, target: DefendedModel, batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         return found_by(self.attack, target, batch, noise)

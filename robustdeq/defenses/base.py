@@ -14,7 +14,7 @@ from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
 from robustdeq.models.base import Task as Task
 from robustdeq.models.training_surface import training_surface
-from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.noise import NoiseStream, RowNoise, TrainingNoise
 from robustdeq.registry import Plugin, find
 from robustdeq.surface import Surface
 from robustdeq.threats.base import ThreatModel
@@ -86,32 +86,32 @@ class Defense(Plugin, ABC):
         """A fresh network; parameters are drawn from torch's generator, which the caller seeds."""
 
     def craft(
-        self, target: "DefendedModel", batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+        self, target: "DefendedModel", batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         """The training input (B, *image). `memory` lasts across the epochs of one training."""
         return batch.x
 
-    def crafting_surface(self, target: "DefendedModel", noise: RowNoise) -> Surface:
+    def crafting_surface(self, target: "DefendedModel", noise: TrainingNoise) -> Surface:
         """What the inner maximisation of a training step climbs on."""
         return training_surface(target.classifier)
 
-    def outputs(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+    def outputs(self, target: "DefendedModel", x: Tensor, noise: TrainingNoise) -> Tensor:
         """The logits (B, C) that the training loss reads."""
         return target.classifier(x)
 
-    def penalty(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+    def penalty(self, target: "DefendedModel", x: Tensor, noise: TrainingNoise) -> Tensor:
         """A scalar added to the training loss."""
         return x.new_zeros(())
 
     def objective(
-        self, target: "DefendedModel", batch: Batch, x_adv: Tensor, noise: RowNoise
+        self, target: "DefendedModel", batch: Batch, x_adv: Tensor, noise: TrainingNoise
     ) -> Tensor:
         """The training loss, a scalar: cross-entropy on the crafted input, plus the penalty."""
         logits = target.defense.outputs(target, x_adv, noise)
         return cross_entropy(logits, batch.y) + target.defense.penalty(target, x_adv, noise)
 
     def calibrate(
-        self, target: "DefendedModel", held_out: Batch, noise: RowNoise
+        self, target: "DefendedModel", held_out: Batch, noise: TrainingNoise
     ) -> dict[str, Any]:
         """Plain data fixed once after training, on held-out training images."""
         return {}
@@ -191,26 +191,26 @@ class Wrapper(Defense, ABC):
         return self.base.build(task)
 
     def craft(
-        self, target: "DefendedModel", batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+        self, target: "DefendedModel", batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         return self.base.craft(target, batch, noise, memory)
 
-    def crafting_surface(self, target: "DefendedModel", noise: RowNoise) -> Surface:
+    def crafting_surface(self, target: "DefendedModel", noise: TrainingNoise) -> Surface:
         return self.base.crafting_surface(target, noise)
 
-    def outputs(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+    def outputs(self, target: "DefendedModel", x: Tensor, noise: TrainingNoise) -> Tensor:
         return self.base.outputs(target, x, noise)
 
-    def penalty(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
+    def penalty(self, target: "DefendedModel", x: Tensor, noise: TrainingNoise) -> Tensor:
         return self.base.penalty(target, x, noise)
 
     def objective(
-        self, target: "DefendedModel", batch: Batch, x_adv: Tensor, noise: RowNoise
+        self, target: "DefendedModel", batch: Batch, x_adv: Tensor, noise: TrainingNoise
     ) -> Tensor:
         return self.base.objective(target, batch, x_adv, noise)
 
     def calibrate(
-        self, target: "DefendedModel", held_out: Batch, noise: RowNoise
+        self, target: "DefendedModel", held_out: Batch, noise: TrainingNoise
     ) -> dict[str, Any]:
         return self.base.calibrate(target, held_out, noise)
 
@@ -263,6 +263,9 @@ class DefendedModel:
         rows: Int[Tensor, " batch"],
         noise: NoiseStream,
     ) -> Prediction:
-        """The deployed answer, cold; `rows` and `noise` key whatever the defence draws."""
+        """The deployed answer, cold.
+
+        `rows` and `noise` key whatever the defence draws; it learns neither.
+        """
         with torch.no_grad():
-            return self.defense.infer(self, x, noise.at(rows))
+            return self.defense.infer(self, x, noise.sealed(rows))

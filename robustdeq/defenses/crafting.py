@@ -6,12 +6,12 @@ from torch import Tensor
 
 from robustdeq.attacks.base import Attack
 from robustdeq.defenses.base import Batch, DefendedModel
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.objectives.base import Objective
 from robustdeq.surface import Surface
 
 
-def found_by(attack: Attack, target: DefendedModel, batch: Batch, noise: RowNoise) -> Tensor:
+def found_by(attack: Attack, target: DefendedModel, batch: Batch, noise: TrainingNoise) -> Tensor:
     """What an attack puts forward first (B, *image) against the network under training."""
     surface, stream = target.defense.crafting_surface(target, noise), noise.stream.child("craft")
     return attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, stream)[0]

@@ -15,7 +15,7 @@ from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.models.state_surfaces import replayed_surface
-from robustdeq.noise import RowNoise
+from robustdeq.noise import RowNoise, TrainingNoise
 
 _CHOICE = PGD(steps=10)  # against which a state is chosen; the paper's has ten steps, too
 
@@ -62,7 +62,9 @@ class EarlyState(Wrapper):
     def build(self, task: Task) -> Classifier:
         return network_with_states(self, task, self.state or max(self.candidates))
 
-    def calibrate(self, target: DefendedModel, held_out: Batch, noise: RowNoise) -> dict[str, Any]:
+    def calibrate(
+        self, target: DefendedModel, held_out: Batch, noise: TrainingNoise
+    ) -> dict[str, Any]:
         inner = self.base.calibrate(target, held_out, noise)
         if self.state is not None:
             return {**inner, "state": self.state}
@@ -96,7 +98,9 @@ class EarlyState(Wrapper):
         return self.relaxed(target, x, noise)  # no input is updated: this is the whole path
 
 
-def _accuracy(model: EquilibriumNetwork, state: int, held_out: Batch, noise: RowNoise) -> float:
+def _accuracy(
+    model: EquilibriumNetwork, state: int, held_out: Batch, noise: TrainingNoise
+) -> float:
     """Of one state's read-out, under PGD on it."""
     surface = replayed_surface(model, state)
     x, y, rows = held_out.x, held_out.y, held_out.rows

@@ -89,7 +89,10 @@ class EntropyReduction(Wrapper):
             size = residual(z, model.problem(moved)(z))
             nfe = self.horizon + self.updates * (self.horizon // self.block - 1) + 1
             return Prediction(
-                model.readout(z), torch.full_like(noise.rows, nfe), size, torch.isfinite(size)
+                model.readout(z),
+                torch.full(x.shape[:1], nfe, device=x.device),
+                size,
+                torch.isfinite(size),
             )
 
     def relaxed(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:

@@ -12,7 +12,7 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
 from robustdeq.defenses.crafting import ascend, found_by
 from robustdeq.errors import SpecError
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.objectives.cross_entropy import CrossEntropy
 
 BATCHES, GAP = "fgsm-training.batches", "fgsm-training.gap"  # what `memory` holds
@@ -67,7 +67,7 @@ class FgsmTraining(Wrapper):
             )
 
     def craft(
-        self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+        self, target: DefendedModel, batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         count = int(memory.get(BATCHES, torch.tensor(0)))
         memory[BATCHES] = torch.tensor(count + 1)
@@ -84,10 +84,10 @@ class FgsmTraining(Wrapper):
         memory[GAP] = (accuracies[0] - accuracies[1]).cpu()
         return quick if float(memory[GAP]) <= self.margin else slow
 
-    def _one_step(self, target: DefendedModel, batch: Batch, noise: RowNoise) -> Tensor:
+    def _one_step(self, target: DefendedModel, batch: Batch, noise: TrainingNoise) -> Tensor:
         start = batch.threat.random_start(batch.x, batch.rows, noise.stream.child("craft"))
         surface = target.defense.crafting_surface(target, noise)
         return ascend(surface, start, batch, CrossEntropy(), 1, self.step)
 
-    def _strong(self, target: DefendedModel, batch: Batch, noise: RowNoise) -> Tensor:
+    def _strong(self, target: DefendedModel, batch: Batch, noise: TrainingNoise) -> Tensor:
         return found_by(self.strong, target, batch, noise)

@@ -9,7 +9,7 @@ from robustdeq.defenses.base import Card, DefendedModel, Task, Wrapper
 from robustdeq.errors import SpecError
 from robustdeq.models.deq import jacobian_penalty
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.solvers.base import solve
 
 
@@ -87,7 +87,7 @@ class JacobianPenalty(Wrapper):
     def build(self, task: Task) -> EquilibriumNetwork:
         return require_equilibrium(self.base.build(task), self.chain)
 
-    def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    def penalty(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         model = require_equilibrium(target.classifier, self.chain)
         others = self.base.penalty(target, x, noise)
         own = noise.child("jacobian-penalty")
@@ -96,7 +96,7 @@ class JacobianPenalty(Wrapper):
             return others
         problem = model.problem(x).select(chosen)
         z = solve(problem, model.solver).z
-        drawn = RowNoise(own.child("probe").stream, noise.rows[chosen])
+        drawn = own.child("probe").stream.at(noise.rows[chosen])
         found = z.new_zeros(())
         for number in range(self.probes):
             v = model.probe(drawn, z, number)

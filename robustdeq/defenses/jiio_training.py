@@ -10,7 +10,7 @@ from robustdeq.attacks.jiio import JIIO
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
 from robustdeq.defenses.crafting import found_by
 from robustdeq.errors import SpecError
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,6 @@ class JIIOTraining(Wrapper):
             )
 
     def craft(
-        self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+        self, target: DefendedModel, batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         return found_by(self.attack, target, batch, noise)

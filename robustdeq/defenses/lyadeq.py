@@ -23,7 +23,7 @@ from robustdeq.models.projected import (
     ProjectedCell,
     ProjectedLayer,
 )
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 
@@ -117,7 +117,7 @@ class LyaDEQ(Defense):
         function = LyapunovFunction(channels * height * width, self.hidden, self.floor, self.width)
         return _PLACES[self.mode](nominal, LyapunovProjection(function, self.alpha))
 
-    def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    def penalty(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         model = require_equilibrium(target.classifier, self.chain)
         weight = self.jacobian_penalty if model.solver.finds_equilibria else 0.0
         return equilibrium_penalty(model, model.problem(x), noise, weight)

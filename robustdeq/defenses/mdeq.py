@@ -14,7 +14,7 @@ from robustdeq.errors import SpecError
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.models.mdeq import MultiscaleCell, MultiscaleHead, initialise, stem
-from robustdeq.noise import RowNoise
+from robustdeq.noise import RowNoise, TrainingNoise
 from robustdeq.solvers.base import Solver
 from robustdeq.solvers.picard import Picard
 
@@ -113,7 +113,7 @@ class MDEQ(Defense):
         initialise(model)
         return model
 
-    def outputs(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    def outputs(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         model = require_equilibrium(target.classifier, self.chain)
         problem = self.problem(model, x, noise)
         if target.progress < self.warmup:
@@ -123,7 +123,7 @@ class MDEQ(Defense):
             return model.readout(z)
         return model.readout(model.adjoint.solve(problem, model.solver).z)
 
-    def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    def penalty(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         model = require_equilibrium(target.classifier, self.chain)
         problem = self.problem(model, x, noise)
         return equilibrium_penalty(model, problem, noise, self.jacobian_penalty)

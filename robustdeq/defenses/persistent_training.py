@@ -10,7 +10,7 @@ from torch import Tensor
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
 from robustdeq.defenses.crafting import ascend
 from robustdeq.errors import SpecError
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.objectives.cross_entropy import CrossEntropy
 
 KEPT, VISITS = "persistent-training.kept", "persistent-training.visits"  # what `memory` holds
@@ -58,7 +58,7 @@ class PersistentTraining(Wrapper):
             )
 
     def craft(
-        self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+        self, target: DefendedModel, batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         kept, visits = _grown(memory, batch)
         stream, threat = noise.stream.child("craft"), batch.threat

@@ -13,7 +13,7 @@ from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.models.surface import AutogradSurface, counted_problem
-from robustdeq.noise import RowNoise
+from robustdeq.noise import RowNoise, TrainingNoise
 from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Surface
 
@@ -73,13 +73,13 @@ class RandomStates(Wrapper):
     def build(self, task: Task) -> Classifier:
         return require_equilibrium(self.base.build(task), self.chain)
 
-    def outputs(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    def outputs(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         if not self.in_loss:
             return self.base.outputs(target, x, noise)
         model = require_equilibrium(target.classifier, self.chain)
         return self._readout(model, model.problem(x), self._depths(noise))
 
-    def crafting_surface(self, target: DefendedModel, noise: RowNoise) -> Surface:
+    def crafting_surface(self, target: DefendedModel, noise: TrainingNoise) -> Surface:
         if not self.in_attack:
             return self.base.crafting_surface(target, noise)
         model = require_equilibrium(target.classifier, self.chain)

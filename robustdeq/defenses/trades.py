@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
 from robustdeq.defenses.crafting import ascend
 from robustdeq.errors import SpecError
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.objectives.divergence import Divergence
 
 
@@ -43,7 +43,7 @@ class Trades(Wrapper):
             )
 
     def craft(
-        self, target: DefendedModel, batch: Batch, noise: RowNoise, memory: dict[str, Tensor]
+        self, target: DefendedModel, batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
     ) -> Tensor:
         surface, ascent = target.defense.crafting_surface(target, noise), Divergence()
         reference = surface.view(batch.x, batch.rows, ascent.needs).logits
@@ -52,10 +52,10 @@ class Trades(Wrapper):
         return ascend(surface, x, batch, ascent, self.steps, self.step, reference)
 
     def objective(
-        self, target: DefendedModel, batch: Batch, x_adv: Tensor, noise: RowNoise
+        self, target: DefendedModel, batch: Batch, x_adv: Tensor, noise: TrainingNoise
     ) -> Tensor:
         both = torch.cat([batch.x, x_adv])
-        twice = RowNoise(noise.stream, torch.cat([noise.rows, noise.rows]))
+        twice = noise.stream.at(torch.cat([noise.rows, noise.rows]))
         logits = target.defense.outputs(target, both, twice)
         clean, adversarial = logits.chunk(2)
         # Both sides of the divergence are trained, so the reference stays in the graph.

@@ -12,7 +12,7 @@ from robustdeq.defenses.regularised import equilibrium_penalty
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.equilibrium_network import require_equilibrium
 from robustdeq.models.stock import stock_network
-from robustdeq.noise import RowNoise
+from robustdeq.noise import TrainingNoise
 from robustdeq.solvers.base import Solver
 from robustdeq.solvers.picard import Picard
 
@@ -45,6 +45,6 @@ class Vanilla(Defense):
     def build(self, task: Task) -> DEQClassifier:
         return stock_network(task.shape, task.classes, self.channels, self.solver, self.adjoint)
 
-    def penalty(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
+    def penalty(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         model = require_equilibrium(target.classifier, self.chain)
         return equilibrium_penalty(model, model.problem(x), noise, self.jacobian_penalty)

@@ -15,7 +15,7 @@ from robustdeq.engines.training import loaded
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, StoreError
 from robustdeq.evaluation.adaptive import derived_columns
-from robustdeq.evaluation.bench import Bench, Source
+from robustdeq.evaluation.bench import Bench, Source, fresh_salt
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
@@ -142,6 +142,8 @@ class Attacking:
         assert trained is not None, "trials are of trained entrants"
         chunk = chunk_size(state_size(build(trial.entrant, task)), device)
 
+        draft = Draft(store.unfinished / f"{trial.id}-{trained.checkpoint[:8]}.json")
+
         def source(entrant: Entrant) -> Source:
             found = find_trained(store, entrant)
             assert found is not None, "sources are trained first"
@@ -155,5 +157,6 @@ class Attacking:
             store.next_run(trial.id, trained.checkpoint),
             source,
             trained.randomised,
-            Draft(store.unfinished / f"{trial.id}-{trained.checkpoint[:8]}.json"),
+            draft,
+            draft.part("salt", fresh_salt),
         )

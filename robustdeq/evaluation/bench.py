@@ -1,5 +1,6 @@
 """Where a trial runs, what it leaves untouched, and how its record names it all."""
 
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -37,6 +38,11 @@ def no_source(entrant: Entrant) -> Source:
     raise CheckpointError(f"no weights are at hand of the source {entrant.chain}; train it first")
 
 
+def fresh_salt() -> str:
+    """32 hex digits that nobody can foresee."""
+    return secrets.token_hex(16)
+
+
 @dataclass(frozen=True)
 class Bench:
     """Where a trial runs: no part of its identity.
@@ -48,6 +54,8 @@ class Bench:
         source: the trained network behind one of the column's `sources`.
         randomised: whether the entrant's answers were seen to depend on its noise.
         draft: what an interrupted run of the same trial had finished; an audit goes on from there.
+        salt: keys what the entrant draws and the order in which it is asked. Drawn when a trial
+            begins; the one in a record repeats that record.
     """
 
     load: Callable[[], DefendedModel]
@@ -58,6 +66,7 @@ class Bench:
     source: Callable[[Entrant], Source] = no_source
     randomised: bool = False
     draft: Draft = field(default_factory=Draft)
+    salt: str = field(default_factory=fresh_salt)
 
 
 class Guard:
@@ -96,6 +105,7 @@ def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
         "trial": trial.id,
         "checkpoint": bench.checkpoint,
         "run": bench.run,
+        "salt": bench.salt,
         "entrant": {
             "chain": entrant.chain,
             "defense": encode(entrant.defense),

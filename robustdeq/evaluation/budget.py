@@ -51,7 +51,12 @@ def lengthened(target: DefendedModel) -> DefendedModel:
 
 
 def budget_findings(
-    compared: DefendedModel | None, x: Tensor, y: Tensor, rows: Tensor, right: Tensor
+    compared: DefendedModel | None,
+    x: Tensor,
+    y: Tensor,
+    rows: Tensor,
+    right: Tensor,
+    salt: str = "",
 ) -> list[Finding]:
     """Do final inputs fare otherwise under the other deployment?
 
@@ -60,7 +65,7 @@ def budget_findings(
     """
     if compared is None:
         return []
-    other = Judge(compared, 128)(x, y, rows).right
+    other = Judge(compared, 128, salt=salt)(x, y, rows).right
     here, there = right.double().mean().item(), other.double().mean().item()
     if abs(here - there) <= GAP:
         return []

@@ -113,12 +113,17 @@ def postflight(
 
 
 def view_mismatch(
-    surrogate: Surrogate, target: DefendedModel, x: Tensor, rows: Tensor, labels: Tensor
+    surrogate: Surrogate,
+    target: DefendedModel,
+    x: Tensor,
+    rows: Tensor,
+    labels: Tensor,
+    salt: str = "",
 ) -> list[Finding]:
     """Did the attacker see the model that is judged? Asked cold, on its final inputs."""
     if not len(x):
         return []
-    surface = surrogate.bind(target, NoiseStream(0).child("judge"))
+    surface = surrogate.bind(target, NoiseStream(0, salt).child("judge"))
     seen = torch.cat(
         [
             answers.labels(surface.view(part, positions, frozenset({"logits"})).logits)

@@ -74,7 +74,7 @@ class Crafter:
         for rows in chosen.split(self.batch_size):
             for number, stage in stages:
                 run = _Run(self, column.goal, number, stage, x, y, crafted)
-                run(NoiseStream(seed).child("attack", number), rows)
+                run(NoiseStream(seed, self.judge.salt).child("attack", number), rows)
                 done += len(rows)
                 self.progress(done, total)
         return crafted

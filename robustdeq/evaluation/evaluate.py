@@ -103,7 +103,7 @@ class _Outcome:
         flags = {finding.name for finding in self._findings}
         copies = cold(target, flags), cold(bench.load(), flags)
         self._roles = roles(trial.column.deployment, *copies)
-        self._judge = Judge(self._roles.judged, bench.batch_size, bench.randomised)
+        self._judge = Judge(self._roles.judged, bench.batch_size, bench.randomised, bench.salt)
         self._clean = self._judge(self._x, self._y, self._rows)
         idle = self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
@@ -175,7 +175,7 @@ class _Outcome:
         """The checks of the judged model, on two copies that serve nothing else."""
         bench, deployment = self._bench, self._trial.column.deployment
         copies = [roles(deployment, self._target, bench.load()).judged for _ in range(2)]
-        asked, fresh = (Judge(copy, bench.batch_size) for copy in copies)
+        asked, fresh = (Judge(copy, bench.batch_size, salt=bench.salt) for copy in copies)
         return preflight(asked, fresh, self._x, self._y, self._rows)
 
     def _check_gradient(self) -> frozenset[int]:
@@ -184,7 +184,7 @@ class _Outcome:
         for number, stage in enumerate(self._trial.column.stages):
             if stage.surrogate.needs_sources:
                 continue  # a flat loss of another network says nothing about this one
-            noise = NoiseStream(0).child("preflight")
+            noise = NoiseStream(0, self._bench.salt).child("preflight")
             surface = stage.surrogate.bind(self._roles.attacked, noise, self._sources)
             findings = gradient_findings(surface, self._x, self._y, self._rows)
             self._findings += findings
@@ -197,7 +197,12 @@ class _Outcome:
         self._findings += postflight(self._target, self._clean, verdict, attacked)
         if self._roles.compared is not None:
             self._findings += budget_findings(
-                self._roles.compared, crafted.x, self._y, self._rows, verdict.right
+                self._roles.compared,
+                crafted.x,
+                self._y,
+                self._rows,
+                verdict.right,
+                self._judge.salt,
             )
             return  # the attacked and the judged model are two, by design
         for stage in self._trial.column.stages:
@@ -209,6 +214,7 @@ class _Outcome:
                     crafted.x[attacked],
                     self._rows[attacked],
                     verdict.labels[attacked],
+                    self._judge.salt,
                 )
 
     def _in_float64(self, x: Tensor, labels: Tensor) -> Tensor:

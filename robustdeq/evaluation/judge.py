@@ -46,11 +46,14 @@ class Judge:
         batch_size: of the first pass; the second uses another one.
         randomised: whether answers depend on the defence's own draws; then candidates are chosen by
             many of them, and not by the luck of one.
+        salt: of the trial: keys the defence's draws and the order in which it is asked.
     """
 
-    def __init__(self, target: DefendedModel, batch_size: int, randomised: bool = False):
+    def __init__(
+        self, target: DefendedModel, batch_size: int, randomised: bool = False, salt: str = ""
+    ):
         self.target, self._batch_size, self.randomised = target, batch_size, randomised
-        self._noise = NoiseStream(0).child("judge")
+        self.salt, self.noise = salt, NoiseStream(0, salt).child("judge")
 
     def __call__(
         self,
@@ -60,10 +63,8 @@ class Judge:
     ) -> Verdict:
         """Judge images x of true labels y at the positions `rows` of their slice."""
         first = self._predict(x, rows, self._batch_size)
-        order = self._noise.child("order").permutation(len(x)).to(x.device)
-        shuffled = self._predict(x[order], rows[order], max(1, self._batch_size * 2 // 3))
-        second = shuffled.logits[order.argsort()]
-        some = order[:ALONE]
+        second = self._predict(x, rows, max(1, self._batch_size * 2 // 3)).logits
+        some = self._order(len(x), 1).to(x.device)[:ALONE]
         alone = first.logits.clone()
         if len(some):
             alone[some] = self._predict(x[some], rows[some], 1).logits
@@ -106,7 +107,7 @@ class Judge:
         """The share of draws, of a stream of this name, under which the answer is right (B,)."""
         right = torch.zeros(len(x), device=x.device)
         for draw in range(draws):
-            stream = self._noise.child(name, draw)
+            stream = self.noise.child(name, draw)
             logits = self._predict(x, rows, self._batch_size, stream).logits
             right += labels(logits) == y
         return right / draws
@@ -135,19 +136,28 @@ class Judge:
 
     def redraw(self, x: Tensor, rows: Tensor) -> Float[Tensor, "batch classes"]:
         """The logits under another draw of the defence's own noise."""
-        return self._predict(x, rows, self._batch_size, self._noise.child("redraw")).logits
+        return self._predict(x, rows, self._batch_size, self.noise.child("redraw")).logits
 
     @full_precision()
     def _predict(
         self, x: Tensor, rows: Tensor, batch_size: int, noise: NoiseStream | None = None
     ) -> Prediction:
+        order = self._order(len(x), batch_size).to(x.device)
         parts = [
-            self.target.predict(images, positions, noise or self._noise)
-            for images, positions in zip(x.split(batch_size), rows.split(batch_size), strict=True)
+            self.target.predict(x[some], rows[some], noise or self.noise)
+            for some in order.split(batch_size)
         ]
+        back = order.argsort()
         return Prediction(
-            torch.cat([part.logits for part in parts]),
-            torch.cat([part.nfe for part in parts]),
-            torch.cat([part.residual for part in parts]),
-            torch.cat([part.converged for part in parts]),
+            torch.cat([part.logits for part in parts])[back],
+            torch.cat([part.nfe for part in parts])[back],
+            torch.cat([part.residual for part in parts])[back],
+            torch.cat([part.converged for part in parts])[back],
         )
+
+    def _order(self, count: int, batch_size: int) -> Int[Tensor, " n"]:
+        """In which order images are asked: another for each batch size, unknown without the salt.
+
+        In its slice's order an image would tell its position, and so what it is to be called.
+        """
+        return self.noise.hidden.child("order", batch_size).permutation(count)

@@ -78,16 +78,24 @@ def black_box() -> tuple[Stage, ...]:
 
 
 def runnable(
-    stages: tuple[Stage, ...], target: DefendedModel, x: Tensor, y: Tensor, rows: Tensor
+    stages: tuple[Stage, ...],
+    target: DefendedModel,
+    x: Tensor,
+    y: Tensor,
+    rows: Tensor,
+    salt: str = "",
 ) -> tuple[Stage, ...]:
     """Those stages whose gradient attacks find a gradient at the input, asked on one image."""
-    return tuple(stage for stage in stages if _reaches(stage, target, x[:1], y[:1], rows[:1]))
+    noise, one = NoiseStream(0, salt).child("preflight"), (x[:1], y[:1], rows[:1])
+    return tuple(stage for stage in stages if _reaches(stage, target, noise, *one))
 
 
-def _reaches(stage: Stage, target: DefendedModel, x: Tensor, y: Tensor, rows: Tensor) -> bool:
+def _reaches(
+    stage: Stage, target: DefendedModel, noise: NoiseStream, x: Tensor, y: Tensor, rows: Tensor
+) -> bool:
     if not stage.attack.needs_gradient or not len(x):
         return True
-    surface = stage.surrogate.bind(target, NoiseStream(0).child("preflight"))
+    surface = stage.surrogate.bind(target, noise)
     found = gradient_findings(surface, x, y, rows)
     return all(finding.name != "missing-gradient" for finding in found)
 
@@ -110,6 +118,6 @@ def strongest(
     they are.
     """
     rows = y.new_tensor(range(len(y)))
-    stages = runnable(stages, target, x, y, rows)
+    stages = runnable(stages, target, x, y, rows, judge.salt)
     craft = Crafter(target, judge, threat, batch_size, lambda done, total: None)
     return craft(Column("union", stages, (seed,)), seed, x, y, judge.attackable(x, y, rows))

@@ -20,7 +20,9 @@ class Record:
     `clean` and `robust` are accuracies on the column's `n` images; `robust` is the per-image worst
     case over the attack seeds and `seeds` has the figure of each. Both are None for a refused
     column, whose `reason` says why. `cost` counts work per image; seconds belong to `provenance`.
-    `tables` maps each table to the SHA-256 of its Parquet file and is filled by the store.
+    `tables` maps each table to the SHA-256 of its Parquet file and is filled by the store. `salt`
+    keyed what the entrant drew and the order in which it was asked: with it the trial is repeated.
+    Records made before there were salts have none.
 
     `entrant`, `column`, `data`, `threat` and `sources` are specs as `robustdeq.spec.encode`
     writes them, so that boards are computed without importing a single plug-in.
@@ -50,12 +52,14 @@ class Record:
     deployment: dict[str, Any]
     provenance: dict[str, Any]
     tables: dict[str, str] = field(default_factory=dict)
+    salt: str = ""
 
     def __post_init__(self):
         _expect(self.schema == SCHEMA, "schema", self.schema, f"{SCHEMA}; upgrade robustdeq")
         _expect(_is_hex(self.trial, 16), "trial", self.trial, "16 hex digits")
         _expect(_is_hex(self.checkpoint, 64), "checkpoint", self.checkpoint, "64 hex digits")
         _expect(self.run >= 0, "run", self.run, "0 or more")
+        _expect(self.salt == "" or _is_hex(self.salt, 32), "salt", self.salt, "32 hex digits")
         _has("entrant", self.entrant, ("chain", "defense", "recipe", "seed"))
         _has("column", self.column, ("name", "stages", "seeds"))
         _has("data", self.data, ("name", "digest", "n"))

@@ -154,7 +154,7 @@ def straight_through(target: DefendedModel, noise: NoiseStream) -> Prepare:
     stream = noise.child("transform")
 
     def prepare(x: Tensor, rows: Tensor | None) -> Tensor:
-        return transformed(target, x, stream.at(positions(x, rows)))
+        return transformed(target, x, stream.sealed(positions(x, rows)))
 
     return prepare
 

@@ -79,7 +79,7 @@ def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> 
     seen = replace(target, classifier=network)
 
     def logits(x: Tensor, rows: Tensor | None) -> Tensor:
-        return path(seen, x, stream.at(positions(x, rows)))
+        return path(seen, x, stream.sealed(positions(x, rows)))
 
     if isinstance(network, EquilibriumNetwork):
         return AutogradSurface(logits, logits, judge, cost)

@@ -202,7 +202,7 @@ class DefenseContract:
     def test_relaxed(self) -> None:
         """Its differentiable stand-in `relaxed` has the values of `infer`."""
         with same_random_state():
-            x, noise = self.subject.images.images, self.subject.noise()
+            x, noise = self.subject.images.images, self.subject.draws()
             relaxed = self.defense.relaxed(self.subject.target(), x, noise)
         expect_close(
             self.subject.answer().logits, relaxed.detach(), self.subject.tolerance(),

@@ -25,7 +25,7 @@ from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.base import Classifier, Prediction
-from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.noise import NoiseStream, SealedNoise, TrainingNoise
 from robustdeq.testing.toys import TASK, toy_data, toy_images
 from robustdeq.threats.base import ThreatModel
 from robustdeq.threats.linf import Linf
@@ -69,9 +69,13 @@ class Subject:
         found = self.defense.calibrate(bare, self.batch(_HELD_OUT), self.noise())
         return DefendedModel(self.defense, network, found)
 
-    def noise(self) -> RowNoise:
-        """The draws of all images, those of `answer`."""
+    def noise(self) -> TrainingNoise:
+        """The draws of all images, as training hands them over."""
         return NOISE.at(self.rows)
+
+    def draws(self) -> SealedNoise:
+        """The draws of all images, those of `answer`."""
+        return NOISE.sealed(self.rows)
 
     def batch(self, threat: ThreatModel) -> Batch:
         """All images as a training batch."""

@@ -8,7 +8,7 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import Batch, DefendedModel
 from robustdeq.models.training_surface import training_surface
-from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.noise import NoiseStream, TrainingNoise
 from robustdeq.threats.base import ThreatModel
 
 _LOOK = PGD(steps=10)  # the attack behind the held-out robust accuracy: cheap, and never reported
@@ -17,7 +17,7 @@ _LOOK = PGD(steps=10)  # the attack behind the held-out robust accuracy: cheap, 
 def optimise(
     target: DefendedModel,
     batch: Batch,
-    noise: RowNoise,
+    noise: TrainingNoise,
     memory: dict[str, Tensor],
     optimizer: torch.optim.Optimizer,
     rate: float,

@@ -266,7 +266,8 @@ class Exploding(Planted):
 class Undefined(Planted):
     def infer(self, target, x, noise):
         answer = self.base.infer(target, x, noise)
-        dark = (noise.rows == 2)[:, None]
+        known = torch.cdist(x.flatten(1), DATA.test.images.flatten(1)).argmin(1)
+        dark = (known == 2)[:, None]
         return replace(answer, logits=torch.where(dark, torch.nan, answer.logits))
 
 

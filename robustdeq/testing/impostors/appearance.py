@@ -26,7 +26,7 @@ def naive_attack(
     for step in range(_STEPS):
         with torch.enable_grad():
             leaf = current.detach().requires_grad_()
-            logits = target.defense.relaxed(target, leaf, noise.child(step).at(rows))
+            logits = target.defense.relaxed(target, leaf, noise.child(step).sealed(rows))
             loss = cross_entropy(logits, y, reduction="sum")
         if not loss.requires_grad:
             return current

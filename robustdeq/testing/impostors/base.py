@@ -77,9 +77,8 @@ class Sealed(Classifier):
         self._inside, self._answer = inside, answer
 
     def forward(self, x: Tensor) -> Tensor:
-        return self._answer(
-            self._inside, x, NoiseStream(0).at(torch.arange(len(x), device=x.device))
-        )
+        draws = NoiseStream(0).sealed(torch.arange(len(x), device=x.device))
+        return self._answer(self._inside, x, draws)
 
     @torch.no_grad()
     def predict(self, x: Tensor, record: Sequence[int] = ()) -> Prediction:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from robustdeq.audits.base import Audit, Case
-from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.budget import budget_findings, lengthened
 from robustdeq.evaluation.checks import (
     Finding,
@@ -64,7 +64,7 @@ def check_findings(target: DefendedModel, judge: Judge, fresh: Judge, seen: Seen
     findings += view_mismatch(
         Defended(), target, seen.adversarial[right], rows[right], adversarial.labels[right]
     )
-    if isinstance(target.classifier, DEQClassifier) and not overrides(target.defense, "infer"):
+    if isinstance(target.classifier, DEQClassifier) and not target.defense.at_inference.answers:
         longer = lengthened(judge.target)
         findings += budget_findings(longer, seen.adversarial, y, rows, adversarial.right)
     return findings

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robustdeq.audits.base import Case
-from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.precision import ask, in_double
 from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
@@ -92,5 +92,5 @@ class Judged:
 
 def _relaxed(target: DefendedModel) -> bool:
     """Whether the default surface reads the defence's relaxed form, not the solver's states."""
-    own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
-    return own_path or not isinstance(target.classifier, EquilibriumNetwork)
+    answers = target.defense.at_inference.answers
+    return answers or not isinstance(target.classifier, EquilibriumNetwork)

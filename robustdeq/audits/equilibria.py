@@ -8,7 +8,7 @@ from robustdeq.audits.ascent import ascent
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.outsiders import first, reaches
-from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.solvers.base import solve
@@ -40,10 +40,8 @@ class Equilibria(Audit):
     def applies(self, target: DefendedModel) -> str | None:
         if not isinstance(target.classifier, EquilibriumNetwork):
             return f"{target.defense.chain} has no equilibrium"
-        if overrides(target.defense, "infer"):
-            return f"{target.defense.chain} answers by its own `infer`, not by one solve"
-        if overrides(target.defense, "relaxed"):
-            return f"{target.defense.chain} is attacked through its own `relaxed`, not its states"
+        if target.defense.at_inference.answers:
+            return f"{target.defense.chain} has its own `infer` or `relaxed`, not one solve"
         return None
 
     def examine(self, case: Case) -> list[Measure]:

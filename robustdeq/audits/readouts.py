@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from robustdeq.defenses.base import Card, DefendedModel, Stage, Wrapper, overrides
+from robustdeq.defenses.base import Card, DefendedModel, Stage, Wrapper
+from robustdeq.defenses.inference import ANSWERS, Inference
 from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream, RowNoise
@@ -60,8 +61,8 @@ class Logits(Features):
 
 def features(target: DefendedModel) -> Features:
     """The equilibrium where there is one, else the logits."""
-    own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
-    if isinstance(target.classifier, EquilibriumNetwork) and not own_path:
+    answers = target.defense.at_inference.answers
+    if isinstance(target.classifier, EquilibriumNetwork) and not answers:
         return States(target, target.classifier)
     return Logits(target)
 
@@ -104,12 +105,17 @@ class Binary(Wrapper):
 
     card: ClassVar[Card] = Card("Binary read-out of the logits", "a test, no defence")
     stage: ClassVar[Stage] = "inference"
+    inference: ClassVar[Inference] = ANSWERS
     target: DefendedModel
     head: nn.Module
 
     def infer(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Prediction:
-        answer = self.target.defense.infer(self.target, x, noise)
+        answer = self.target.defense.infer(self._whole(target), x, noise)
         return replace(answer, logits=self.head(answer.logits), state_logits=None)
 
     def relaxed(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
-        return self.head(self.target.defense.relaxed(self.target, x, noise))
+        return self.head(self.target.defense.relaxed(self._whole(target), x, noise))
+
+    def _whole(self, target: DefendedModel) -> DefendedModel:
+        """The target on the network that is asked, which may differentiate or count otherwise."""
+        return replace(self.target, classifier=target.classifier)

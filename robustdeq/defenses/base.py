@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from robustdeq.defenses.inference import NETWORK, Inference, told_by_hooks
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
 from robustdeq.models.base import Task as Task
@@ -49,6 +50,10 @@ class Defense(Plugin, ABC):
     A frozen dataclass: its fields are its configuration. Every hook receives the `target`, the
     whole chain, and calls other hooks through `target.defense`, so that an outer wrapper is seen by
     the inner ones. Randomness comes from `noise` alone, keyed by sample. Only `build` is abstract.
+
+    `inference` says what the class does to an image's answer, and so how it is attacked: NETWORK,
+    REWRITES, ANSWERS or UPDATES of `robustdeq.defenses.inference`, joined by "|". Left out, the
+    hooks that the class defines say it.
     """
 
     kind: ClassVar[str] = "defenses"
@@ -56,7 +61,14 @@ class Defense(Plugin, ABC):
     loop: ClassVar[str] = "central"  # the plug-in of the kind `loops` that trains it
     # Views to be attacked through beside derived ones: names or tables, as in a protocol.
     adaptive: ClassVar[tuple[str | dict[str, Any], ...]] = ()
+    inference: ClassVar[Inference] = NETWORK  # what this class adds; `at_inference` is the chain's
     card: ClassVar[Card]
+
+    def __init_subclass__(cls, **keywords: Any):
+        super().__init_subclass__(**keywords)
+        if "inference" not in vars(cls):
+            parent = next(each for each in cls.__mro__[1:] if issubclass(each, Defense))
+            cls.inference = parent.inference | told_by_hooks(cls, parent, Wrapper)
 
     @classmethod
     def from_text(cls, text: str) -> "Defense":
@@ -75,6 +87,11 @@ class Defense(Plugin, ABC):
     def chain(self) -> str:
         """The names of the chain, outermost first, joined by "/"."""
         return self.plugin_name()
+
+    @property
+    def at_inference(self) -> Inference:
+        """What the whole chain does at inference."""
+        return self.inference
 
     @property
     def control(self) -> "Defense | None":
@@ -155,6 +172,7 @@ class Wrapper(Defense, ABC):
 
     base: Defense
     stage: ClassVar[Stage] = "training"
+    inference: ClassVar[Inference] = NETWORK
 
     def __post_init__(self):
         if self.stage == "training" and self.base.stage == "inference":
@@ -181,6 +199,10 @@ class Wrapper(Defense, ABC):
     @property
     def chain(self) -> str:
         return f"{self.plugin_name()}/{self.base.chain}"
+
+    @property
+    def at_inference(self) -> Inference:
+        return self.inference | self.base.at_inference
 
     @property
     def control(self) -> Defense | None:
@@ -234,14 +256,6 @@ def trained_part(defense: Defense) -> Defense:
     while isinstance(defense, Wrapper) and defense.stage == "inference":
         defense = defense.base
     return defense
-
-
-def overrides(defense: Defense, hook: str) -> bool:
-    """Whether any defence of the chain replaces a hook of the contract."""
-    if isinstance(defense, Wrapper):
-        own = getattr(type(defense), hook) is not getattr(Wrapper, hook)
-        return own or overrides(defense.base, hook)
-    return getattr(type(defense), hook) is not getattr(Defense, hook)
 
 
 @dataclass(frozen=True, eq=False)

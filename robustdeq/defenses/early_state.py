@@ -9,6 +9,7 @@ from torch import Tensor
 from robustdeq.answers import labels
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Sign, Task, Wrapper
+from robustdeq.defenses.inference import ANSWERS, UPDATES
 from robustdeq.defenses.readouts import network_with_states, refuse_own_inference, transformed
 from robustdeq.equilibrium import residual
 from robustdeq.errors import SpecError
@@ -40,6 +41,7 @@ class EarlyState(Wrapper):
     """
 
     stage: ClassVar = "inference"
+    inference: ClassVar = ANSWERS | UPDATES
     card: ClassVar[Card] = Card(
         title="A Closer Look at the Adversarial Robustness of Deep Equilibrium Models",
         citation="Yang, Pang, Liu, NeurIPS 2022",

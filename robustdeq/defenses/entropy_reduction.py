@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.defenses.base import Card, DefendedModel, Sign, Task, Wrapper
+from robustdeq.defenses.inference import ANSWERS, UPDATES
 from robustdeq.defenses.readouts import network_with_states, refuse_own_inference, transformed
 from robustdeq.equilibrium import residual
 from robustdeq.errors import SpecError
@@ -53,6 +54,7 @@ class EntropyReduction(Wrapper):
     """
 
     stage: ClassVar = "inference"
+    inference: ClassVar = ANSWERS | UPDATES
     card: ClassVar[Card] = Card(
         title="Improving Adversarial Robustness of Deep Equilibrium Models with Explicit "
         "Regulations Along the Neural Dynamics",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from robustdeq.defenses.base import DefendedModel, Task, Wrapper, overrides
+from robustdeq.defenses.base import DefendedModel, Task, Wrapper
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.noise import RowNoise
@@ -14,7 +14,7 @@ def refuse_own_inference(wrapper: Wrapper) -> None:
     Raises:
         SpecError: the base answers by an `infer` of its own, which this wrapper would replace.
     """
-    if overrides(wrapper.base, "infer"):
+    if wrapper.base.at_inference.answers:
         raise SpecError(
             f"{wrapper.chain}: {wrapper.plugin_name()} reads the network's own states, and "
             f"{wrapper.base.chain} has an inference of its own; wrap only one of the two"
@@ -38,7 +38,7 @@ def network_with_states(wrapper: Wrapper, task: Task, last: int) -> EquilibriumN
 
 def transformed(target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
     """The chain's own `transform` of x, with the identity as its derivative."""
-    if not overrides(target.defense, "transform"):
+    if not target.defense.at_inference.rewrites:
         return x
     with torch.no_grad():
         answer = target.defense.transform(target, x, noise)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.defenses.base import Card, DefendedModel, Sign, Task, Wrapper
+from robustdeq.defenses.inference import ANSWERS, UPDATES
 from robustdeq.defenses.readouts import network_with_states, refuse_own_inference, transformed
 from robustdeq.equilibrium import CellProblem, Equilibrium
 from robustdeq.errors import SpecError
@@ -34,6 +35,7 @@ class StateEnsemble(Wrapper):
     """
 
     stage: ClassVar = "inference"
+    inference: ClassVar = ANSWERS | UPDATES
     card: ClassVar[Card] = Card(
         title="A Closer Look at the Adversarial Robustness of Deep Equilibrium Models",
         citation="Yang, Pang, Liu, NeurIPS 2022",

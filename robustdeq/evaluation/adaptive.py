@@ -1,12 +1,12 @@
 """Columns that the harness derives from what a defence does at inference.
 
 A defence that acts at inference is to be attacked through that, and around it, whatever its author
-thinks of; so the views follow from the hooks that its chain overrides, and cannot be left out.
+thinks of; so the views follow from what its chain does at inference, and cannot be left out.
 """
 
 from fractions import Fraction
 
-from robustdeq.defenses.base import Defense, Wrapper, overrides
+from robustdeq.defenses.base import Defense, Wrapper
 from robustdeq.evaluation.protocol import Column
 from robustdeq.results.protocol import derived_column
 from robustdeq.spec import decode, encode
@@ -23,13 +23,13 @@ _TAUS = (Fraction(1, 100), Fraction(1))  # in the unit of the inner gradient: ne
 def derived_views(defense: Defense, randomised: bool) -> tuple[Surrogate, ...]:
     """The views that a chain has to be attacked through, beside those that every model is.
 
-    `transform` or `infer`: straight through it, through its inner updates at two slopes of their
+    Acts at inference: straight through it, through its inner updates at two slopes of their
     sign, the same weights without it, and straight through it from inputs made without it. Answers
     that depend on the noise: the expectation over it. And whatever any defence of the chain names
     in `adaptive`.
     """
     views: list[Surrogate] = []
-    if overrides(defense, "transform") or overrides(defense, "infer"):
+    if defense.at_inference.acts:
         views += [StraightThrough(), *(ThroughDefence(tau=tau) for tau in _TAUS)]
         views += [Undefended(), AfterTransfer()]
     if randomised:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustdeq import answers
-from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import MissingGradient
 from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.noise import NoiseStream
@@ -90,7 +90,7 @@ def postflight(
         attacked: marks the rows that an attack was run on.
     """
     findings = []
-    if overrides(target.defense, "transform"):
+    if target.defense.at_inference.rewrites:
         findings.append(Finding("input-rewritten", f"by {target.defense.chain}"))
     judged = {"clean": clean} | ({} if adversarial is None else {"adversarial": adversarial})
     for name, verdict in judged.items():

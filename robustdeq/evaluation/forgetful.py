@@ -15,6 +15,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from robustdeq.defenses.base import Card, DefendedModel, Sign, Stage, Wrapper
+from robustdeq.defenses.inference import ANSWERS, Inference
 from robustdeq.errors import ContractViolation
 from robustdeq.models.base import Prediction
 from robustdeq.noise import RowNoise
@@ -29,6 +30,8 @@ class Forgetful(Wrapper):
     """
 
     stage: ClassVar[Stage] = "inference"
+    # The network itself may remember, so that it is never asked behind the copies' back.
+    inference: ClassVar[Inference] = ANSWERS
     card: ClassVar[Card] = Card("A stateful defence, asked cold", "of this harness")
 
     def transform(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:

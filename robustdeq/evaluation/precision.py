@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import Unchecked
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.solvers.anderson import Anderson
@@ -57,8 +57,8 @@ def flips(
         Unchecked: the network cannot be asked in float64.
     """
     model = target.classifier
-    own_path = overrides(target.defense, "infer") or overrides(target.defense, "transform")
-    if not isinstance(model, EquilibriumNetwork) or own_path or not len(x):
+    acts = target.defense.at_inference.acts
+    if not isinstance(model, EquilibriumNetwork) or acts or not len(x):
         return torch.zeros(len(x), dtype=torch.bool, device=x.device)
     tight = copy.deepcopy(model).double().replaced(solver=_TIGHT)
     parts = [ask(lambda part=part: tight.predict(part).labels) for part in x.double().split(128)]

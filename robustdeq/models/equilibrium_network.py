@@ -4,7 +4,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -12,11 +12,14 @@ from torch import Tensor, nn
 
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.exact import Exact
+from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.equilibrium import CellProblem, Equilibrium
 from robustdeq.errors import SpecError, UnknownName
 from robustdeq.models.base import Classifier, Deployment, Prediction
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import Solver, replay, solve
+
+Module = TypeVar("Module", bound=nn.Module)
 
 # What torch keeps of a module in tables, which a shallow copy would share.
 _TABLES = tuple(n for n, value in vars(nn.Module()).items() if isinstance(value, dict | set))
@@ -59,9 +62,7 @@ class EquilibriumNetwork(Classifier):
         for name in fields:
             if name not in known:
                 raise UnknownName(f"field of {type(self).__name__}", name, known)
-        other = copy.copy(self)
-        for table in _TABLES:
-            vars(other)[table] = copy.copy(vars(self)[table])
+        other = _shallow(self)
         for name, value in fields.items():
             setattr(other, name, value)
         return other
@@ -118,6 +119,32 @@ class EquilibriumNetwork(Classifier):
         return Deployment(
             self.solver.plugin_name(), tol if tol < float("inf") else None, self.solver.max_steps
         )
+
+
+def through_solvers(network: Module) -> Module:
+    """The same weights, shared, every equilibrium inside differentiated through its solver's steps.
+
+    Whatever trains a network, an attack never follows its truncated gradient. That of the steps is
+    right of every row, and can be differentiated once more, as a defense that descends a gradient
+    of its network needs it; an implicit one cannot.
+    """
+    if not any(isinstance(each, EquilibriumNetwork) for each in network.modules()):
+        return network
+    other = _shallow(network)
+    for name, child in network._modules.items():
+        if child is not None:
+            setattr(other, name, through_solvers(child))
+    if isinstance(other, EquilibriumNetwork):
+        other.adjoint = ThroughSolver()
+    return other
+
+
+def _shallow(network: Module) -> Module:
+    """A copy that shares what it holds, and no table that torch holds it in."""
+    other = copy.copy(network)
+    for table in _TABLES:
+        vars(other)[table] = copy.copy(vars(network)[table])
+    return other
 
 
 def require_equilibrium(classifier: Classifier, who: str) -> EquilibriumNetwork:

@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from robustdeq.defenses.base import DefendedModel, overrides
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.readouts import transformed
 from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
@@ -149,7 +149,7 @@ class Elsewhere(Surface):
 
 def straight_through(target: DefendedModel, noise: NoiseStream) -> Prepare:
     """The defence's own `transform`, with the identity as its derivative (Athalye et al. 2018)."""
-    if not overrides(target.defense, "transform"):
+    if not target.defense.at_inference.rewrites:
         return unchanged
     stream = noise.child("transform")
 

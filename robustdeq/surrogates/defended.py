@@ -6,8 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from robustdeq.defenses.base import DefendedModel, overrides
-from robustdeq.models.equilibrium_network import EquilibriumNetwork
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.models.equilibrium_network import EquilibriumNetwork, through_solvers
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.fast_surface import FastSurface
 from robustdeq.models.surface import (
@@ -48,8 +48,8 @@ class Defended(Surrogate):
 
     def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
         model, judge = target.classifier, deployed(target, noise)
-        own_path = overrides(target.defense, "infer") or overrides(target.defense, "relaxed")
-        if isinstance(model, EquilibriumNetwork) and not own_path:
+        answers = target.defense.at_inference.answers
+        if isinstance(model, EquilibriumNetwork) and not answers:
             prepare = straight_through(target, noise)
             if self.mode == "through-solver" or not model.solver.finds_equilibria:
                 return through_solver_surface(model, judge, prepare)
@@ -70,10 +70,11 @@ def relaxed_surface(target: DefendedModel, noise: NoiseStream) -> Surface:
 def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> Surface:
     """Logits of the defence's inference by a path of its own, which it confirms.
 
+    Equilibria inside are differentiated through their solvers, whatever adjoint they train with.
     What is booked are evaluations of the cell, or of a network that has none.
     """
     stream, judge, cost = noise.child("relaxed"), deployed(target, noise), Cost()
-    network = target.classifier
+    network = through_solvers(target.classifier)
     if isinstance(network, EquilibriumNetwork):
         network = counted_network(network, cost)
     seen = replace(target, classifier=network)

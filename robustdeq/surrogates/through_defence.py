@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from robustdeq.defenses.base import DefendedModel, Sign, overrides
+from robustdeq.defenses.base import DefendedModel, Sign
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.surface import Surface
@@ -37,9 +37,9 @@ class ThroughDefence(Surrogate):
             raise SpecError(f"last {self.last}, tau {self.tau}; expected at least 1, and above 0")
 
     def applies(self, target: DefendedModel) -> str | None:
-        if overrides(target.defense, "unrolled"):
+        if target.defense.at_inference.updates:
             return None
-        if overrides(target.defense, "transform") or overrides(target.defense, "infer"):
+        if target.defense.at_inference.acts:
             return (
                 f"{target.defense.chain} acts at inference and has no `unrolled`; override it to "
                 f"be attacked through it"

@@ -8,6 +8,7 @@ from robustdeq.cli.options import (
     add_compute,
     add_results,
     chosen_entries,
+    data_of,
     own_defenses,
     refuse_failures,
 )
@@ -60,7 +61,6 @@ def _audit(options: Namespace) -> int:
     from robustdeq.engines.local import place
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.row import Row
-    from robustdeq.engines.training import reloaded
     from robustdeq.errors import SpecError
     from robustdeq.evaluation.protocol import Column, load_protocol
     from robustdeq.evaluation.trial import Trial
@@ -72,7 +72,7 @@ def _audit(options: Namespace) -> int:
     attacks = (options.attack_seed, options.attack_seed + 1)
     column = Column("audit", (), attacks, options.images, goal="audit")
     protocol = replace(load_protocol(options.protocol), columns=(column,), adaptive=None)
-    data = reloaded(protocol)
+    data = data_of(protocol)
     images = len(data.test)
     where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)

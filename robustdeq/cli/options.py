@@ -8,7 +8,9 @@ from robustdeq.errors import SpecError, TrialsFailed, UnknownName
 from robustdeq.results.store import ResultStore
 
 if TYPE_CHECKING:
+    from robustdeq.data.base import DataSet
     from robustdeq.engines.outcome import Outcome
+    from robustdeq.evaluation.protocol import Protocol
     from robustdeq.evaluation.roster import Entry
 
 DEFAULT_PROTOCOL = "digits-linf-v1"
@@ -113,6 +115,21 @@ def _tell_of_recipes(chains: list[str], protocol: str) -> None:
                 f"{chain}: {protocol} names no recipe for it, so it gets the default one; that of "
                 f"the boards is in {' and '.join(others)}: choose one of these as the protocol"
             )
+
+
+def data_of(protocol: "Protocol") -> "DataSet":
+    """A protocol's data; what its notes say is told.
+
+    Raises:
+        DataError, SpecError: as `Protocol.load_data`.
+    """
+    from robustdeq.engines.outcome import say
+    from robustdeq.engines.training import reloaded
+
+    data = reloaded(protocol)
+    for note in data.notes:
+        say(f"{protocol.name}: {note}")
+    return data
 
 
 def refuse_failures(outcomes: "list[Outcome]") -> None:

@@ -10,6 +10,7 @@ from robustdeq.cli.options import (
     add_results,
     add_seeds,
     chosen_entries,
+    data_of,
     own_defenses,
     refuse_failures,
 )
@@ -71,7 +72,6 @@ def _run(options: Namespace) -> int:
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.outcome import say
     from robustdeq.engines.row import Row
-    from robustdeq.engines.training import reloaded
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.results import leaderboard, render, write_boards
 
@@ -79,7 +79,7 @@ def _run(options: Namespace) -> int:
     protocol = load_protocol(options.protocol)
     entries = chosen_entries(options.entrant, own, options.protocol)
     where = place(options.device, options.workers, options.threads, options.plugin)
-    data = reloaded(protocol)
+    data = data_of(protocol)
     images = len(data.test)
     for entry in entries:
         entry.require_images(images)

@@ -9,6 +9,7 @@ from robustdeq.cli.options import (
     add_results,
     add_seeds,
     chosen_entries,
+    data_of,
     own_defenses,
     refuse_failures,
 )
@@ -36,13 +37,13 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _train(options: Namespace) -> int:
     from robustdeq.engines.local import Job, place, run_jobs
     from robustdeq.engines.outcome import Outcome
-    from robustdeq.engines.training import reloaded, trainings
+    from robustdeq.engines.training import trainings
     from robustdeq.evaluation.protocol import load_protocol
 
     own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
     entries = chosen_entries(options.entrant, own, options.protocol)
-    data = reloaded(protocol)
+    data = data_of(protocol)
     entrants = protocol.lineup((entry.entrant for entry in entries), data, options.seed)
     where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Integer, UInt8
+from jaxtyping import Integer, UInt8, UInt16
 from torch import Tensor
 
 from robustdeq.data.checks import (
@@ -46,7 +46,8 @@ class Split:
     @classmethod
     def from_bytes(
         cls,
-        images: UInt8[np.ndarray, "n channels height width"],
+        images: UInt8[np.ndarray, "n channels height width"]
+        | UInt16[np.ndarray, "n channels height width"],
         labels: Integer[np.ndarray, " labels"],
         white: int = 255,
     ) -> "Split":

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow
 import pyarrow.parquet
 from jaxtyping import UInt8
-from PIL import Image
 
 from robustdeq.data.base import DataSet, DataSource, Split, data_folder, hold_out
+from robustdeq.data.decoding import decode
 from robustdeq.errors import DataError
 
 _SIZE = (32, 32)
@@ -58,10 +58,9 @@ def _read(path: Path) -> Split:
 
 
 def _decode(data: bytes, where: str) -> UInt8[np.ndarray, "3 32 32"]:
-    try:
-        image = Image.open(io.BytesIO(data)).convert("RGB")
-    except OSError as error:
-        raise DataError(f"{where}: not a readable image ({error}); replace the file") from error
-    if image.size != _SIZE:
-        raise DataError(f"{where}: the image has size {image.size}; expected {_SIZE}")
-    return np.asarray(image).transpose(2, 0, 1)
+    pixels = decode(io.BytesIO(data), "RGB", where)
+    if (size := pixels.shape[:0:-1]) != _SIZE:
+        raise DataError(f"{where}: the image has size {size}; expected {_SIZE}")
+    if pixels.dtype != np.uint8:
+        raise DataError(f"{where}: the image has {pixels.dtype} pixels; expected bytes")
+    return pixels

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -42,9 +43,74 @@ def test_images_of_two_sizes_are_refused_by_name(root):
         ImageFolder(root=str(root), held_out=2).load()
 
 
-def test_a_file_that_is_no_image_is_refused_by_name(root):
-    (root / "train/cat/notes.txt").write_text("hello")
-    with pytest.raises(DataError, match=r"cat/notes.txt is not a readable image"):
+def test_what_is_no_image_is_skipped_with_a_count(root):
+    (root / "train/cat/README.txt").write_text("hello")
+    (root / "train/Thumbs.db").write_bytes(b"")
+    (root / "test/ant/more").mkdir()
+    data = ImageFolder(root=str(root), held_out=2).load()
+    assert [len(part) for part in (data.train, data.held_out, data.test)] == [4, 2, 2]
+    assert data.classes == 2
+    assert data.notes == (
+        f"3 files or folders are no images and were skipped, first {root}/train/Thumbs.db",
+    )
+
+
+def test_nothing_is_noted_of_images_alone(root):
+    assert ImageFolder(root=str(root), held_out=2).load().notes == ()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello"])
+def test_a_damaged_image_is_refused_by_name(root, content):
+    (root / "train/cat/1.PNG").write_bytes(content)
+    with pytest.raises(DataError, match=r"cat/1.PNG: not a readable image"):
+        ImageFolder(root=str(root), held_out=2).load()
+
+
+def test_an_image_of_a_format_that_is_not_read_is_refused_by_name(root):
+    (root / "train/cat/1.heic").write_bytes(b"")
+    with pytest.raises(DataError, match=r"cat/1.heic is of a format that is not read here"):
+        ImageFolder(root=str(root), held_out=2).load()
+
+
+@pytest.mark.parametrize("place", ["train/cat/4.png", "train/dog"])
+def test_a_link_to_nothing_is_refused_by_name(root, place):
+    (root / place).symlink_to(root / "gone")
+    with pytest.raises(DataError, match=f"{place} is a link to nothing"):
+        ImageFolder(root=str(root), held_out=2).load()
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_a_class_without_images_is_refused_by_name(root, part):
+    for each in ("train", "test"):
+        paint(root / f"{each}/dog/0.png", (0, 0, 0))
+    (root / f"{part}/dog/0.png").rename(root / f"{part}/dog/0.txt")
+    with pytest.raises(DataError, match=rf"{part}/dog holds no images"):
+        ImageFolder(root=str(root), held_out=2).load()
+
+
+def test_names_are_sorted_by_code_points_whatever_the_platform(root):
+    for part in ("train", "test"):
+        paint(root / f"{part}/Zebra/0.png", (255, 255, 255))
+    data = ImageFolder(root=str(root), held_out=2).load()
+    assert data.test.images[data.test.labels == 0].min() == 1
+
+
+def test_gray_of_16_bits_is_read_to_its_last_level(tmp_path):
+    for part, name, level in (
+        ("train", "ant", 0), ("train", "cat", 1), ("train", "cat", 2), ("test", "ant", 40000),
+        ("test", "cat", 65535),
+    ):  # fmt: skip
+        path = tmp_path / part / name / f"{level}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((2, 2), level, dtype=np.uint16)).save(path)
+    data = ImageFolder(root=str(tmp_path), held_out=1, mode="L").load()
+    levels = torch.tensor([40000, 65535], dtype=torch.float64) / 65535
+    assert torch.equal(data.test.images[:, 0, 0, 0], levels.float())
+
+
+def test_a_16_bit_file_among_others_is_refused_by_name(root):
+    Image.fromarray(np.zeros((4, 6), dtype=np.uint16)).save(root / "train/cat/3.png")
+    with pytest.raises(DataError, match=r"cat/3.png is \(3, 4, 6\) of 16 bits"):
         ImageFolder(root=str(root), held_out=2).load()
 
 

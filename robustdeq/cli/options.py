@@ -79,10 +79,16 @@ def own_defenses(paths: list[str]) -> list[str]:
     Raises:
         SpecError, ContractViolation: a file is no plug-in, or hides another.
     """
-    from robustdeq.defenses.base import Defense, Wrapper
     from robustdeq.engines.local import load_plugins
 
-    own = [plugin for plugin in load_plugins(paths) if issubclass(plugin, Defense)]
+    return own_chains(load_plugins(paths))
+
+
+def own_chains(plugins: list[type]) -> list[str]:
+    """The chains by which the defenses among some plug-ins enter."""
+    from robustdeq.defenses.base import Defense, Wrapper
+
+    own = [plugin for plugin in plugins if issubclass(plugin, Defense)]
     return [d.plugin_name() + ("/vanilla" if issubclass(d, Wrapper) else "") for d in own]
 
 

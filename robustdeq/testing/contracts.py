@@ -16,6 +16,7 @@ from robustdeq.evaluation.checks import COUPLING, ROUNDING, gradient_findings
 from robustdeq.evaluation.crafting import SLACK
 from robustdeq.spec import decode, encode
 from robustdeq.surrogates.defended import Defended
+from robustdeq.testing.declarations import misspelled, uncallable
 from robustdeq.testing.subject import (
     COUNT,
     NOISE,
@@ -24,7 +25,6 @@ from robustdeq.testing.subject import (
     expect_shape,
     same_random_state,
 )
-from robustdeq.testing.toys import TASK
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf
 
@@ -80,13 +80,19 @@ class DefenseContract:
         """Its network answers images (B, C, H, W) with logits (B, classes), the largest finite."""
         network, x = self.subject.network(), self.subject.images.images
         for logits in (network(x), network.predict(x).logits):
-            expect_shape("the answer", logits, (COUNT, TASK.classes))
+            expect_shape("the answer", logits, (COUNT, self.subject.task.classes))
             silent = (~answered(logits)).nonzero()[:, 0]
             if len(silent):
                 raise ContractViolation(
                     f"a fresh network answers {logits[silent[0]].tolist()}; expected logits whose "
                     f"largest is finite: start from smaller weights"
                 )
+
+    def test_names(self) -> None:
+        """Its names are the contract's or its own, and its hooks take what they are handed."""
+        for part in map(type, self.subject.parts()):
+            for complaint in (*misspelled(part), *uncallable(part)):
+                raise ContractViolation(complaint)
 
     def test_crafted_inputs(self) -> None:
         """Its training inputs are images in [0, 1]."""
@@ -163,7 +169,7 @@ class DefenseContract:
     def test_account(self) -> None:
         """A prediction accounts for every row: evaluations, residual, converged or not."""
         prediction = self.subject.answer()
-        expect_shape("the answer", prediction.logits, (COUNT, TASK.classes))
+        expect_shape("the answer", prediction.logits, (COUNT, self.subject.task.classes))
         wanted = {"nfe": torch.int64, "residual": prediction.logits.dtype, "converged": torch.bool}
         for name, dtype in wanted.items():
             value = getattr(prediction, name)

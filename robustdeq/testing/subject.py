@@ -16,7 +16,7 @@ from robustdeq import registry
 from robustdeq.answers import change, spread
 from robustdeq.attacks.square import Square
 from robustdeq.data.base import Split
-from robustdeq.defenses.base import Batch, DefendedModel, Defense, Wrapper
+from robustdeq.defenses.base import Batch, DefendedModel, Defense, Task, Wrapper
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import ContractViolation
 from robustdeq.evaluation.bench import Bench
@@ -33,20 +33,38 @@ from robustdeq.training.central import build
 from robustdeq.training.loops.base import train
 
 COUNT = 16  # images
+_SHAPES = (TASK.shape, (1, 28, 28), (3, 32, 32))  # of images that networks are made for
 _HELD_OUT = Linf(Fraction(1, 8))  # what a calibration is told the threat is
 NOISE = NoiseStream(0).child("contract")
 
 
 @dataclass(frozen=True)
 class Subject:
-    """One defence on four classes of 8x8 images, with a fresh network for every question."""
+    """One defence on a small task, with a fresh network for every question."""
 
     defense: Defense
+
+    @cached_property
+    def task(self) -> Task:
+        """Four classes of 8x8 images, or the first task that its network answers.
+
+        A network that was made for some data has its classes and its images, whatever it is asked
+        to be built for.
+        """
+        for shape in _SHAPES:
+            try:
+                asked = Task(shape, TASK.classes)
+                logits = self._built(asked)(toy_images(COUNT, asked).images)
+                if logits.ndim == 2 and len(logits) == COUNT and logits.shape[1] > 1:
+                    return Task(shape, logits.shape[1])
+            except Exception:
+                continue
+        return TASK
 
     @property
     def images(self) -> Split:
         """The labelled images, afresh: whoever writes into them spoils no later question."""
-        return toy_images(COUNT, TASK)
+        return toy_images(COUNT, self.task)
 
     @property
     def rows(self) -> Tensor:
@@ -55,7 +73,10 @@ class Subject:
 
     def network(self) -> Classifier:
         """Untrained, in evaluation mode and frozen."""
-        return build(Entrant(self.defense), TASK).eval().requires_grad_(False)
+        return self._built(self.task)
+
+    def _built(self, task: Task) -> Classifier:
+        return build(Entrant(self.defense), task).eval().requires_grad_(False)
 
     def target(self) -> DefendedModel:
         """An untrained network, calibrated; no two share anything that a call could change."""
@@ -101,7 +122,7 @@ class Subject:
     def losses(self, threat: ThreatModel, steps: int) -> list[float]:
         """The training loss at each row of the log, on one batch; centrally a row is a step."""
         recipe = Recipe(threat, epochs=steps, batch_size=COUNT, validate_every=1)
-        data = toy_data(train=COUNT, held_out=4, test=1)
+        data = toy_data(self.task, train=COUNT, held_out=4, test=1)
         entrant = Entrant(self.defense, recipe).trained
         _, log = train(entrant, data, torch.device("cpu"), bar_line=None)
         return [row["loss"] for row in log]

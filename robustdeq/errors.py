@@ -52,6 +52,10 @@ class StoreError(RobustDEQError):
     """A results folder or a record in it cannot be read or written."""
 
 
+class AlreadyStored(StoreError):
+    """A file that is written once exists: another command was there first."""
+
+
 class TrialsFailed(RobustDEQError):
     """Some jobs of a run failed; the others are stored."""
 

@@ -1,6 +1,7 @@
 """The command line as a user sees it, on the smallest protocol that has everything."""
 
 import io
+import pickle
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from robustdeq.cli import main
 from robustdeq.evaluation.protocol import load_protocol
+from robustdeq.results.store import ResultStore
 
 TINY = f"""
 name = "tiny"
@@ -92,9 +94,7 @@ def stamps(folder: Path) -> dict[str, int]:
 
 
 def samples(results: Path) -> dict[str, bytes]:
-    """The sample tables of a store, byte for byte; only those whose record is there."""
-    records = results / "records"
-    return {
-        path.stem: (records / f"{path.stem}.samples.parquet").read_bytes()
-        for path in records.glob("*.json")
-    }
+    """The sample tables of a store, bit for bit."""
+    store = ResultStore(results)
+    tables = {record.stem: store.samples(record) for record in store.scan()}
+    return {stem: pickle.dumps(table.to_pydict()) for stem, table in tables.items()}

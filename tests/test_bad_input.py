@@ -168,7 +168,7 @@ def test_a_failing_attack_is_told_and_the_other_columns_are_stored(tmp_path, bod
     last = answer.err.splitlines()[-1]
     assert last.startswith("robustdeq: explicit own failed (")
     assert last.endswith("and 1 more; the rest is stored, and the same command tries again")
-    assert len(list((tmp_path / "runs/records").glob("*.json"))) == 4
+    assert len(list((tmp_path / "runs/records").glob("*.parquet"))) == 4
     assert (tmp_path / "runs/boards/tiny.md").read_text() in answer.out
 
 
@@ -180,7 +180,7 @@ def test_a_failing_training_is_told_and_the_other_entrants_are_stored(tmp_path):
     assert answer.code == 3
     assert "Traceback" in answer.err
     assert "train planted/explicit failed (OSError: the noise file is gone)" in answer.err
-    assert len(list((tmp_path / "runs/records").glob("*.json"))) == 4
+    assert len(list((tmp_path / "runs/records").glob("*.parquet"))) == 4
 
 
 def test_a_results_folder_below_a_file_is_refused(tmp_path):
@@ -206,6 +206,6 @@ def test_a_full_disk_ends_the_run_and_the_same_command_goes_on(tmp_path, monkeyp
     assert answer.code == 2
     assert is_sentence(answer.err)
     assert "No space left on device; make the results folder writable, free space" in answer.err
-    assert len(list((tmp_path / "runs/records").glob("*.json"))) == 0
+    assert len(list((tmp_path / "runs/records").glob("*.parquet"))) == 0
     assert run(tmp_path).code == 0
     assert list((tmp_path / "runs").rglob("*.tmp")) == []

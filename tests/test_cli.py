@@ -72,11 +72,11 @@ def test_again_adds_run_number_one_of_every_trial_and_touches_no_other_record(fo
     before = stamps(folder / "runs/records")
     assert run(folder, "--again").code == 0
     after = stamps(folder / "runs/records")
-    first = {name for name in before if name.endswith("-0.json")}
+    first = {name for name in before if name.endswith("-0.parquet")}
     assert len(first) == 4
     assert {name: after[name] for name in before} == before
-    added = {name for name in after.keys() - before.keys() if name.endswith(".json")}
-    assert added == {name.replace("-0.json", "-1.json") for name in first}
+    added = {name for name in after.keys() - before.keys() if name.endswith(".parquet")}
+    assert added == {name.replace("-0.parquet", "-1.parquet") for name in first}
 
 
 def test_train_makes_the_weights_that_run_then_uses(tmp_path):
@@ -90,7 +90,7 @@ def test_train_makes_the_weights_that_run_then_uses(tmp_path):
     assert answer.out.count("explicit seed 0 is trained: log and card in ") == 2
     assert run(tmp_path).code == 0
     assert stamps(tmp_path / "runs/checkpoints") == weights
-    assert len(list((tmp_path / "runs/records").glob("*.json"))) == 4
+    assert len(list((tmp_path / "runs/records").glob("*.parquet"))) == 4
 
 
 def test_a_run_of_one_training_seed_leaves_the_others_for_elsewhere(tmp_path):

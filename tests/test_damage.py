@@ -1,6 +1,7 @@
 """What is damaged in a store is named, and made again by the same command once it is deleted."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -44,27 +45,65 @@ def first(folder: Path, pattern: str) -> Path:
     return sorted(folder.glob(pattern))[0]
 
 
-@pytest.mark.parametrize("pattern", ["records/*-0.json", "records/*.samples.parquet"])
-def test_a_damaged_record_is_named_before_any_work_and_made_again_once_deleted(folder, pattern):
+def test_a_damaged_record_is_named_before_any_work_and_made_again_once_deleted(folder):
     whole = samples(folder / "runs")
-    path = spoilt(first(folder / "runs", pattern))
+    path = spoilt(first(folder / "runs", "records/*-0.parquet"))
     before = stamps(folder / "runs")
     for answer in (run(folder, "--again"), robustdeq("board", "--results", folder / "runs")):
         assert answer.refuses(str(path), "run the same command again")
     assert stamps(folder / "runs") == before
-    path.with_name(f"{path.name.partition('.')[0]}.json").unlink()
+    path.unlink()
     assert run(folder).code == 0
     assert samples(folder / "runs") == whole
 
 
-def test_tables_without_their_record_are_replaced(folder):
+def test_what_a_killed_append_leaves_is_no_record_and_is_replaced(folder):
     whole = samples(folder / "runs")
-    record = first(folder / "runs", "records/*.json")
+    record = first(folder / "runs", "records/*.parquet")
+    content = record.read_bytes()
     record.unlink()
-    record.with_name(f".{record.name}.1234.tmp").write_text('{"schema"')
-    spoilt(first(folder / "runs", f"records/{record.stem}.samples.parquet"))
+    record.with_name(f".{record.name}.1234.tmp").write_bytes(content[:100])
+    record.touch()  # the claim to the name, where there are no hard links
+    os.utime(record, (0, 0))
+    assert robustdeq("board", "--results", folder / "runs").code == 0
     assert run(folder).code == 0
     assert samples(folder / "runs") == whole
+
+
+def test_the_loser_of_a_race_leaves_the_winners_record_and_goes_on(folder, monkeypatch):
+    whole = samples(folder / "runs")
+    taken, gone = sorted(folder.glob("runs/records/*.parquet"))[:2]
+    winner = taken.read_bytes()
+    taken.unlink()
+    gone.unlink()
+    append = ResultStore.append
+
+    def late(store, record, tables):
+        if record.stem == taken.stem:
+            taken.write_bytes(winner)
+        return append(store, record, tables)
+
+    monkeypatch.setattr(ResultStore, "append", late)
+    answer = run(folder)
+    assert answer.code == 0
+    assert "another run has stored it meanwhile" in answer.err
+    assert taken.read_bytes() == winner
+    assert samples(folder / "runs") == whole
+
+
+def test_the_loser_of_a_race_for_one_more_run_takes_the_next_number(folder, monkeypatch):
+    append = ResultStore.append
+
+    def late(store, record, tables):
+        if record.run == 1:
+            monkeypatch.setattr(ResultStore, "append", append)
+            append(store, record, tables)
+        return append(store, record, tables)
+
+    monkeypatch.setattr(ResultStore, "append", late)
+    before = len(samples(folder / "runs"))
+    assert run(folder, "--again").code == 0
+    assert len(samples(folder / "runs")) == 2 * before + 1
 
 
 def test_another_protocol_of_the_same_name_is_refused(folder):

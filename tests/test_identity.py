@@ -67,7 +67,8 @@ def weights(folder: Path) -> set[str]:
 
 
 def records(folder: Path) -> list[dict]:
-    return [json.loads(path.read_text()) for path in (folder / "runs/records").glob("*.json")]
+    found = ResultStore(folder / "runs").scan()
+    return [json.loads(record.to_json()) for record in found]
 
 
 class TestTrainingData:

@@ -54,7 +54,7 @@ def test_a_defence_of_one_file_is_checked_evaluated_and_compared_by_three_comman
     assert f"{entrant}: " in ran.err
     after = stamps(results / "records")
     assert {name: after[name] for name in before} == before
-    added = {name for name in after.keys() - before.keys() if name.endswith(".json")}
+    added = {name for name in after.keys() - before.keys() if name.endswith(".parquet")}
     assert len(added) == len(load_protocol("digits-linf-v1").columns)
 
     reported = robustdeq("report", entrant, "trades/vanilla", "--results", results)

@@ -52,7 +52,7 @@ def attack(folder, top="pass", made="pass", body="pass"):
 
 
 def records(folder):
-    return list((folder / "runs/records").glob("*.json"))
+    return list((folder / "runs/records").glob("*.parquet"))
 
 
 @pytest.mark.parametrize("end", ["sys.exit(0)", "raise KeyboardInterrupt"])

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from commands import TINY, is_sentence, prepare, run, samples, stamps
 
+from robustdeq.results.store import ResultStore
+
 PAUSE = """
 import os
 import time
@@ -146,7 +148,7 @@ def test_an_ended_run_keeps_what_is_finished_and_goes_on_bitwise(
     assert "Traceback" not in out
 
     kept = stamps(tmp_path / "runs/records") | stamps(tmp_path / "runs/checkpoints")
-    assert len([name for name in kept if name.endswith(".json")]) == 1
+    assert len([name for name in kept if name.endswith(".parquet")]) == 1
     assert len([name for name in kept if name.endswith(".safetensors")]) == 1
     assert len(list(tmp_path.glob("runs/entrants/*/unfinished.safetensors"))) == 1
     for path in tmp_path.glob("runs/*/*.json"):
@@ -201,6 +203,6 @@ def test_a_trial_that_is_tried_again_keeps_the_salt_that_was_drawn_for_it(tmp_pa
     salt = json.loads(draft.read_text())["salt"]
     (tmp_path / "fails").unlink()
     assert run(tmp_path, "--plugin", tmp_path / "forgetful.py").code == 0
-    (record,) = (tmp_path / "runs/records").glob("*.json")
-    assert json.loads(record.read_text())["salt"] == salt
+    (record,) = ResultStore(tmp_path / "runs").scan()
+    assert record.salt == salt
     assert not draft.exists()

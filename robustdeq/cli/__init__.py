@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from robustdeq.cli import audit, board, check, listing, report, run, train
+from robustdeq.cli import audit, board, check, listing, migrate, report, run, train
 from robustdeq.errors import Interrupted, RobustDEQError, by_user, ended
 from robustdeq.version import __version__
 
-_COMMANDS = (run, train, board, report, audit, check, listing)
+_COMMANDS = (run, train, board, report, audit, check, listing, migrate)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 DEFAULT_PROTOCOL = "digits-linf-v1"
 
 
+def folder(text: str) -> Path:
+    """A path as typed; a shell leaves the tilde of `--results=~/x` to the program."""
+    return Path(text).expanduser()
+
+
 def add_results(parser: argparse.ArgumentParser) -> None:
     """--results: which store."""
     parser.add_argument(
-        "--results", metavar="DIR", type=Path, default=Path("runs"),
+        "--results", metavar="DIR", type=folder, default=Path("runs"),
         help="the results folder (default: ./runs)",
     )  # fmt: skip
 

@@ -1,8 +1,10 @@
 """One row of a matrix: an entrant and every column of a protocol, as jobs that can be killed."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
 import torch
 from tqdm import tqdm
 
@@ -13,13 +15,14 @@ from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.engines.outcome import Outcome, bar_line, failed, say
 from robustdeq.engines.training import loaded
 from robustdeq.entrant import Entrant
-from robustdeq.errors import CheckpointError, StoreError
+from robustdeq.errors import AlreadyStored, CheckpointError, StoreError
 from robustdeq.evaluation.adaptive import derived_columns
 from robustdeq.evaluation.bench import Bench, Source, fresh_salt
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.draft import Draft
+from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 from robustdeq.training.central import build
 from robustdeq.training.loops.base import check
@@ -127,8 +130,11 @@ class Attacking:
             run = audit if column.goal == "audit" else evaluate
             bench = self._bench(store, data)
             record, tables = run(trial, bench, data.test, advance)
-        store.append(record, tables)
+        stored = _append(store, record, tables, row.again)
         bench.draft.discard()
+        if not stored:
+            say(f"  {trial.entrant.chain}  {column.name}: another run has stored it meanwhile")
+            return
         verdict = f"refused: {record.reason}"
         if record.robust is not None:
             verdict = f"{record.robust:.1%} robust of {record.clean:.1%} clean"
@@ -160,3 +166,22 @@ class Attacking:
             draft,
             draft.part("salt", fresh_salt),
         )
+
+
+def _append(
+    store: ResultStore, record: Record, tables: Mapping[str, pa.Table], again: bool
+) -> bool:
+    """Store a record; False where another run of the trial was first, and one is enough.
+
+    Args:
+        again: whether one more was asked for, which then has the next free number.
+    """
+    while True:
+        try:
+            store.append(record, tables)
+        except AlreadyStored:
+            if not again:
+                return False
+            record = replace(record, run=store.next_run(record.trial, record.checkpoint))
+        else:
+            return True

@@ -3,14 +3,14 @@
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from robustdeq.errors import SpecError, StoreError
 from robustdeq.results.flags import find_flag
 from robustdeq.spec import decode, encode
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,8 @@ class Record:
     `clean` and `robust` are accuracies on the column's `n` images; `robust` is the per-image worst
     case over the attack seeds and `seeds` has the figure of each. Both are None for a refused
     column, whose `reason` says why. `cost` counts work per image; seconds belong to `provenance`.
-    `tables` maps each table to the SHA-256 of its Parquet file and is filled by the store. `salt`
-    keyed what the entrant drew and the order in which it was asked: with it the trial is repeated.
-    Records made before there were salts have none.
+    `salt` keyed what the entrant drew and the order in which it was asked: with it the trial is
+    repeated. Records made before there were salts have none.
 
     `entrant`, `column`, `data`, `threat` and `sources` are specs as `robustdeq.spec.encode`
     writes them, so that boards are computed without importing a single plug-in.
@@ -51,7 +50,6 @@ class Record:
     cost: dict[str, float]
     deployment: dict[str, Any]
     provenance: dict[str, Any]
-    tables: dict[str, str] = field(default_factory=dict)
     salt: str = ""
 
     def __post_init__(self):

@@ -1,23 +1,21 @@
 """The folder of results: append-only files that merge without conflict."""
 
-import hashlib
-import io
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from robustdeq.errors import ContractViolation, SpecError, StoreError, UnknownName
 from robustdeq.results.cross_proof import disagreements
-from robustdeq.results.files import read, read_text, refuse_existing, write, write_once
+from robustdeq.results.files import listed, read_text, refuse_existing, write, write_once
 from robustdeq.results.proof import prove, proving
 from robustdeq.results.protocol import ResolvedProtocol
 from robustdeq.results.record import Record
+from robustdeq.results.record_file import RecordFile, pack
 from robustdeq.results.retraction import SCHEMA as RETRACTION_SCHEMA
 from robustdeq.results.retraction import Retraction
+from robustdeq.results.schema1 import OldRecordFile
 from robustdeq.results.tables import conform
 from robustdeq.results.verdicts import Verdicts
 from robustdeq.spec import decode
@@ -26,13 +24,13 @@ from robustdeq.spec import decode
 class ResultStore:
     """Records, their tables, protocols and retractions under one folder.
 
-    A record is one JSON file and its Parquet tables. The tables are written first and the JSON is
-    linked into place last, whole and exclusively: whatever interrupts an append leaves either the
-    record or none, and tables without a JSON are replaced by the next append.
+    A record and its tables are one file, which appears whole and exclusively: whatever interrupts
+    an append leaves either the record or none, and of two that append one record at once the later
+    one changes nothing.
     """
 
     def __init__(self, root: Path | str):
-        self.root = Path(root)
+        self.root = Path(root).expanduser()
         self.records = self.root / "records"
         self.checkpoints = self.root / "checkpoints"
         self.entrants = self.root / "entrants"
@@ -44,30 +42,34 @@ class ResultStore:
         self._verdicts: dict[str, Verdicts] = {}  # of the records proven last
 
     def append(self, record: Record, tables: Mapping[str, pa.Table]) -> Path:
-        """Store a record for ever; returns the path of its JSON.
-
-        `record.tables` is filled here with the digests of what was written.
+        """Store a record for ever; returns its path.
 
         Raises:
-            StoreError: a record of this stem exists, or the folder cannot be written.
-            ContractViolation: a table does not fit its schema, or a done record has no samples (no
-                audit, if an audit was its goal).
+            AlreadyStored: a record of this stem exists; it is left as it is.
+            StoreError: the folder cannot be written, or is of an older schema.
+            ContractViolation: a table does not fit its schema, or contradicts the record; or a done
+                record has no samples (no audit, if an audit was its goal).
         """
+        self.require_current()
         path = self._record_path(record.stem)
         refuse_existing(path)
-        needed = "audit" if record.column.get("goal") == "audit" else "samples"
-        if record.status == "done" and needed not in tables:
-            raise ContractViolation(f"record {record.stem} is done but has no table {needed!r}")
         tables = {name: conform(name, table) for name, table in tables.items()}
         if told := prove(record, tables).contradictions:
             raise ContractViolation(f"record {record.stem} contradicts itself: {'; '.join(told)}")
-        files = {name: _parquet(table) for name, table in tables.items()}
-        digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        for name, content in files.items():
-            write(self._table_path(record.stem, name), content)
-        refuse_existing(path)
-        write_once(path, replace(record, tables=digests).to_json().encode())
+        write_once(path, pack(record, tables))
         return path
+
+    def require_current(self) -> None:
+        """Stop before anything is added to a folder whose records have other names.
+
+        Raises:
+            StoreError: it holds records of an older schema.
+        """
+        if self._kept(".json"):
+            raise StoreError(
+                f"{self.records} holds records of schema 1, which are read but not added to; bring "
+                f"them over with `robustdeq migrate {self.root}`"
+            )
 
     def scan(
         self, where: Mapping[str, Any] | None = None, *, retracted: bool = False
@@ -81,16 +83,16 @@ class ResultStore:
                 the message names its file.
         """
         withdrawn = self.retractions()
-        paths = sorted(self.records.glob("*.json"))
-        loaded = [self._load(path) for path in paths if retracted or path.stem not in withdrawn]
-        found = [record for record in loaded if _matches(record, where or {})]
-        self._prove(record for record in found if record.stem not in withdrawn)
-        return found
+        paths = sorted(self._kept(".parquet") + self._kept(".json"))
+        opened = [self._open(path) for path in paths if retracted or path.stem not in withdrawn]
+        found = [file for file in opened if _matches(file.record, where or {})]
+        self._prove(file for file in found if file.record.stem not in withdrawn)
+        return [file.record for file in found]
 
     def withdrawn(self) -> list[tuple[Record, Retraction]]:
         """Every retracted record, unproven, with its retraction."""
         retractions = self.retractions().items()
-        return [(self._load(self._record_path(stem)), each) for stem, each in retractions]
+        return [(self._open(self._find(stem)).record, each) for stem, each in retractions]
 
     def verdicts(self, record: Record) -> Verdicts:
         """What a record says of each image, proven.
@@ -99,7 +101,7 @@ class ResultStore:
             StoreError: as `scan`, or the record has no samples.
         """
         if record.stem not in self._verdicts:
-            self._prove([record])
+            self._prove([self._open(self._find(record.stem))])
         if record.stem not in self._verdicts:
             raise StoreError(f"record {record.stem} has no table 'samples'")
         return self._verdicts[record.stem]
@@ -127,30 +129,13 @@ class ResultStore:
             StoreError: the record has no such table, or its file is missing or damaged.
             UnknownName: the table has no such column.
         """
-        if name not in record.tables:
-            known = ", ".join(record.tables) or "none"
-            raise StoreError(f"record {record.stem} has no table {name!r}; it has {known}")
-        path = self._table_path(record.stem, name)
-        content = read(path)
-        if hashlib.sha256(content).hexdigest() != record.tables[name]:
-            raise StoreError(
-                f"{path} is damaged: its digest is not the recorded one; restore it, or delete "
-                f"{self._record_path(record.stem)} and run the same command again"
-            )
-        file = pq.ParquetFile(pa.BufferReader(content))
-        known = file.schema_arrow.names
-        wanted = known if columns is None else list(columns)
-        wanted = [*wanted, *(c for c in optional if c in known and c not in wanted)]
-        for column in wanted:
-            if column not in known:
-                raise UnknownName(f"column of the table {name!r}", column, known)
-        return file.read(columns=wanted, use_threads=False)
+        return self._open(self._find(record.stem)).table(name, columns, optional)
 
     def finished(self, trial: str, checkpoint: str) -> bool:
         """Whether an unretracted record of this trial on these weights exists."""
         return any(
-            not self._retraction_path(path.stem).exists()
-            and self._load(path).checkpoint == checkpoint
+            not self.retraction_path(path.stem).exists()
+            and self._open(path).record.checkpoint == checkpoint
             for path in self._runs(trial, checkpoint)
         )
 
@@ -166,16 +151,16 @@ class ResultStore:
             StoreError: there is no such record, it is retracted already, or the folder cannot be
                 written.
         """
-        if not self._record_path(stem).exists():
+        if not self._find(stem).exists():
             raise StoreError(f"{self.records} has no record {stem!r}, so it cannot be retracted")
         retraction = Retraction(RETRACTION_SCHEMA, stem, reason, replaced_by)
-        path = self._retraction_path(stem)
+        path = self.retraction_path(stem)
         write_once(path, retraction.to_json().encode())
         return path
 
     def retractions(self) -> dict[str, Retraction]:
         """Every retraction, by the stem of the record it withdraws."""
-        paths = sorted(self._retractions.glob("*.json"))
+        paths = listed(self._retractions, ".json")
         return {p.stem: Retraction.from_json(read_text(p), str(p)) for p in paths}
 
     def write_protocol(self, name: str, resolved: dict[str, Any]) -> Path:
@@ -204,7 +189,7 @@ class ResultStore:
 
     def protocols(self) -> list[str]:
         """The names of the stored protocols, sorted."""
-        return sorted(path.stem for path in self._protocols.glob("*.json"))
+        return [path.stem for path in listed(self._protocols, ".json")]
 
     def protocol(self, name: str) -> ResolvedProtocol:
         """A stored protocol.
@@ -224,63 +209,59 @@ class ResultStore:
         write(path, text.encode())
         return path
 
-    def _prove(self, records: Iterable[Record]) -> None:
+    def _prove(self, files: Iterable[RecordFile | OldRecordFile]) -> None:
         """Hold each record against itself, and all of them against each other."""
         proven = []
-        for record in records:
-            tables = {
-                name: self.table(record, name) for name in proving(record) if name in record.tables
-            }
+        for file in files:
+            record = file.record
+            tables = {name: file.table(name) for name in proving(record) if name in file.tables}
             proof = prove(record, tables)
             if proof.contradictions:
                 raise StoreError(
-                    f"{self._record_path(record.stem)} contradicts itself: "
+                    f"{self._find(record.stem)} contradicts itself: "
                     f"{'; '.join(proof.contradictions)}; restore the file, or delete it and run "
                     "the same command again"
                 )
             proven.append((record, proof.verdicts))
         for one, other, told in disagreements(proven):
             raise StoreError(
-                f"{self._record_path(one.stem)} and {self._record_path(other.stem)} contradict "
-                f"each other: {told}; restore the wrong one, or retract it"
+                f"{self._find(one.stem)} and {self._find(other.stem)} contradict each other: "
+                f"{told}; restore the wrong one, or retract it"
             )
         self._verdicts.update((record.stem, found) for record, found in proven if found)
 
     def _runs(self, trial: str, checkpoint: str) -> list[Path]:
-        return sorted(self.records.glob(f"{trial}-{checkpoint[:8]}-*.json"))
+        self.require_current()
+        start = f"{trial}-{checkpoint[:8]}-"
+        return [path for path in self._kept(".parquet") if path.stem.startswith(start)]
+
+    def _kept(self, suffix: str) -> list[Path]:
+        """The files of records; those of schema 1 have tables beside them, with a second dot."""
+        return [path for path in listed(self.records, suffix) if "." not in path.stem]
 
     def _record_path(self, stem: str) -> Path:
-        return self.records / f"{stem}.json"
+        return self.records / f"{stem}.parquet"
 
-    def _table_path(self, stem: str, name: str) -> Path:
-        return self.records / f"{stem}.{name}.parquet"
+    def _find(self, stem: str) -> Path:
+        """The file of a record, which is of schema 1 where there is no other."""
+        path, old = self._record_path(stem), self.records / f"{stem}.json"
+        return old if old.exists() and not path.exists() else path
 
-    def _retraction_path(self, stem: str) -> Path:
+    def retraction_path(self, stem: str) -> Path:
+        """Where the retraction of a record is, if there is one."""
         return self._retractions / f"{stem}.json"
 
     def _protocol_path(self, name: str) -> Path:
         return self._protocols / f"{name}.json"
 
-    def _load(self, path: Path) -> Record:
-        record = Record.from_json(read_text(path), str(path))
-        if record.stem != path.stem:
+    def _open(self, path: Path) -> RecordFile | OldRecordFile:
+        file = OldRecordFile(path) if path.suffix == ".json" else RecordFile(path)
+        if file.record.stem != path.stem:
             raise StoreError(
-                f"{path} holds the record {record.stem}; records are never renamed or edited, "
+                f"{path} holds the record {file.record.stem}; records are never renamed or edited, "
                 "so restore the file, or delete it and run the same command again"
             )
-        return record
-
-
-def _parquet(table: pa.Table) -> bytes:
-    """The table as small as a few hundred rows get: without what only large files gain from."""
-    integers = [field.name for field in table.schema if pa.types.is_integer(field.type)]
-    buffer = io.BytesIO()
-    pq.write_table(
-        table, buffer, compression="zstd", compression_level=19, use_dictionary=False,
-        column_encoding=dict.fromkeys(integers, "DELTA_BINARY_PACKED"), write_statistics=False,
-        store_schema=False,
-    )  # fmt: skip
-    return buffer.getvalue()
+        return file
 
 
 def _matches(record: Record, where: Mapping[str, Any]) -> bool:

@@ -136,7 +136,7 @@ def add(
         figures = {"n": n, "clean": 1 - wrong / n, "robust": worst, "seeds": accuracies}
         tables = {"samples": samples(matrix, wrong, numbers)}
     record = Record(
-        schema=1,
+        schema=2,
         semantics=1,
         trial=trial(entrant, spec_of_column),
         checkpoint=weights(checkpoint or f"{chain}{recipe}{seed}{fields or ''}"),

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from robustdeq.errors import StoreError, UnknownName
 from robustdeq.results.leaderboard import leaderboard
+from robustdeq.results.record_file import RecordFile, pack
 
 from .examples import DEQ, EXPLICIT, add, protocol, survivors
 
@@ -263,8 +266,11 @@ def test_no_row_exceeds_its_weakest_column(store):
 
 def test_a_record_that_contradicts_its_samples_is_refused(tiny):
     record = add(tiny, "vanilla", survivors(6))
-    path = tiny.records / f"{record.stem}.json"
-    path.write_text(path.read_text().replace('"robust": 0.5', '"robust": 0.75'))
+    file = RecordFile(tiny.records / f"{record.stem}.parquet")
+    edited = replace(record, robust=0.75)
+    (tiny.records / f"{record.stem}.parquet").write_bytes(
+        pack(edited, {"samples": file.table("samples")})
+    )
     with pytest.raises(StoreError, match=r"robust is 0\.75, but its samples give 0\.5"):
         leaderboard(tiny, "tiny-v1")
 

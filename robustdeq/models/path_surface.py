@@ -23,8 +23,8 @@ class PathSurface(NetworkSurface):
     """What the deployed solver's update rule passes through in `steps` steps, never stopping.
 
     Logits are those of the last state; `states` are z_0 ... z_steps, `residuals` theirs, and
-    `path_logits` what the network would answer at each, computed only for an objective that needs
-    them. So an objective can reach for the dynamics themselves. Memory grows with the steps.
+    `path_logits` what the network would answer at each: both computed only for an objective that
+    needs them. So an objective can reach for the dynamics themselves. Memory grows with the steps.
     """
 
     def __init__(
@@ -69,13 +69,15 @@ class PathSurface(NetworkSurface):
         for number in range(self._steps + 1):
             fz = problem(z)
             states.append(z)
-            residuals.append(residual(z, fz))
+            if "residuals" in needs:
+                residuals.append(residual(z, fz))
             if number < self._steps:
                 z = self._model.solver.step(number, z, fz, memory)
         path, logits = torch.stack(states), None
         if "path_logits" in needs:
             logits = self._model.readout(path.flatten(0, 1)).unflatten(0, path.shape[:2])
-        return View(self._model.readout(z), path, torch.stack(residuals), logits)
+        measured = torch.stack(residuals) if residuals else None
+        return View(self._model.readout(z), path, measured, logits)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         return self._path(x, rows).logits

@@ -1,7 +1,7 @@
 """Does the attack find an adversarial input that is known to exist?"""
 
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ from torch import Tensor
 from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.base import Attack
 from robustdeq.audits.base import Audit, Case, Measure
-from robustdeq.audits.chance import CHANCE, falls_short
+from robustdeq.audits.chance import CHANCE, falls_short, settled
 from robustdeq.audits.outsiders import cut, first, reaches
 from robustdeq.audits.readouts import Features, features
 from robustdeq.audits.sampling import corner
@@ -52,7 +52,8 @@ class Binarisation(Audit):
     more than half of what was planted, the test is too easy and raises nothing.
 
     The value is the share that the attack found. Raised below 95 %, which leaves room for a local
-    maximum here and there, where the one-sided exact test rules chance out.
+    maximum here and there, where the one-sided exact test rules chance out. Images are asked one by
+    one until the test is `settled`.
 
     A randomised defence is not asked: what is planted under one draw is gone under the next.
 
@@ -60,14 +61,16 @@ class Binarisation(Audit):
     states hardly move, along a landscape full of local maxima (15 and 17 of 24 planted inputs were
     found on `adversarial-training/lyadeq`, seed 1, which is right on 10 %).
 
-    We differ in two ways. The read-out is the ridge discriminant in closed
-    form, w = (S + c I)^-1 (f_boundary - mean), S the inner points' covariance, which needs no
-    optimiser. The boundary point is the one of 8 corners that it separates best; an image where it
-    separates none is left out, and the detail says how many there were.
+    We differ in three ways. There are half as many inner points as in the authors' code. The
+    read-out is the ridge discriminant in closed form, w = (S + c I)^-1 (f_boundary - mean), S the
+    inner points' covariance, which needs no optimiser. The boundary point is the one of 8 corners
+    that it separates best; an image where it separates none is left out, and the detail says how
+    many there were.
     """
 
+    version: ClassVar[int] = 2
     images: int = 24
-    inner: int = 999
+    inner: int = 499
     control: int = 200
     attack: Attack = field(default_factory=lambda: APGD(steps=50, restarts=4))
 
@@ -77,9 +80,10 @@ class Binarisation(Audit):
         if not torch.equal(once, case.judge.redraw(case.x, case.rows)):
             return []
         seen = features(case.target)
-        found, chance, n = 0, 0, 0
-        for index in torch.arange(len(case.y), device=case.y.device).split(1):
-            one = cut(case, index)
+        found, chance, n, asked = 0, 0, 0, 0
+        while asked < len(case.y) and not settled(n - found, n, n + len(case.y) - asked, _LIMIT):
+            one = cut(case, torch.tensor([asked], device=case.y.device))
+            asked += 1
             if (plant := self._plant(one, seen)) is None:
                 continue
             target = seen.read(plant.weight, plant.bias)
@@ -92,8 +96,8 @@ class Binarisation(Audit):
             return []
         p, easy = falls_short(found, n, _LIMIT), chance > _EASY * n
         detail = f"found {found} of {n} planted inputs, {self.control} random points {chance}"
-        if n < len(case.y):
-            detail += f"; {len(case.y) - n} of {len(case.y)} images took no plant"
+        if n < asked:
+            detail += f"; {asked - n} of {asked} images took no plant"
         raised = found < _LIMIT * n and p <= CHANCE and not easy
         detail += f"; {_TOO_EASY}" if easy else ""
         return [Measure(_FLAG, found / n, _LIMIT, raised, detail, p)]

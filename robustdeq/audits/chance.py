@@ -1,8 +1,10 @@
 """One-sided exact binomial tests: whether a share that was counted can be chance."""
 
 from scipy.special import bdtr, bdtrc
+from scipy.stats import hypergeom
 
 CHANCE = 0.01  # the p value up to which a figure is no chance: the family-wise level of an audit
+DOUBT = 0.05  # the risk of stopping early where going on to the end would have raised a flag
 
 
 def exceeds(count: int, n: int, share: float) -> float:
@@ -13,3 +15,17 @@ def exceeds(count: int, n: int, share: float) -> float:
 def falls_short(count: int, n: int, share: float) -> float:
     """P(X <= count) under Binomial(n, share): small where `count` of n is too few."""
     return float(bdtr(count, n, share))
+
+
+def settled(missed: int, asked: int, n: int, share: float) -> bool:
+    """Whether a test that `share` of n are found needs no more than the `asked` ones to pass.
+
+    Too many to be chance is at least some number of misses. The test is over where that cannot be
+    reached any more; and where, if just so many of the n were misses, so few among those that were
+    asked would be seen with a probability of 5 % at most.
+    """
+    few = (m for m in range(n + 1) if falls_short(n - m, n, share) <= CHANCE)
+    least = next(few, n + 1)
+    if missed + n - asked < least:
+        return True
+    return float(hypergeom.cdf(missed, n, least, asked)) <= DOUBT

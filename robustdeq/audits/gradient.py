@@ -1,16 +1,17 @@
 """Is the gradient that attacks follow the one of the logits that are judged?"""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from robustdeq.audits.ascent import ascent
 from robustdeq.audits.base import Audit, Case, Measure
-from robustdeq.audits.chance import CHANCE, exceeds
+from robustdeq.audits.chance import CHANCE, exceeds, settled
 from robustdeq.audits.differences import Judged
-from robustdeq.audits.outsiders import first
+from robustdeq.audits.outsiders import cut, first
 from robustdeq.errors import MissingGradient
 from robustdeq.objectives.margin import Margin
 from robustdeq.surrogates.defended import Defended
@@ -19,6 +20,7 @@ _FLAG = "gradient-misaligned"
 _ALIGNED = 0.9  # cosine
 _FAILURES = 2  # of three points
 _LIMIT = 0.05  # share of rows
+_GROUP = 12  # images asked together; about what an honest network's test needs
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,11 @@ class Gradient(Audit):
     contracts, the equilibrium that the implicit gradient belongs to lies well beyond the state that
     the solver's tolerance accepts. (On the adversarially trained digits network 5 to 16 % of rows
     fail at one point, and at most 1 % at two; what is masked fails everywhere.) The detail has the
-    share of each point. Raised above 5 %, where chance is ruled out. If no gradient reaches the
-    input, all fail.
+    share of each point. Raised above 5 %, where chance is ruled out; no more images are asked once
+    the test is `settled`. If no gradient reaches the input, all fail.
     """
 
+    version: ClassVar[int] = 2
     images: int = 32
     directions: int = 8
     middle: int = 10
@@ -56,11 +59,11 @@ class Gradient(Audit):
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)
         try:
-            cosines = self._cosines(case)
+            cosines = self._until_settled(case)
         except MissingGradient as error:
             return [Measure(_FLAG, 1.0, _LIMIT, True, str(error))]
-        wrong = ~(cosines >= _ALIGNED)
-        n, failed = len(case.y), int((wrong.sum(0) >= _FAILURES).sum())
+        wrong = _wrong(cosines)
+        n, failed = wrong.shape[1], _failed(wrong)
         p = exceeds(failed, n, _LIMIT)
         each = ", ".join(str(count) for count in wrong.sum(1).tolist())
         median = ", ".join(f"{value:.3f}" for value in cosines.median(1).values)
@@ -70,6 +73,16 @@ class Gradient(Audit):
         )
         raised = failed > _LIMIT * n and p <= CHANCE
         return [Measure(_FLAG, failed / n, _LIMIT, raised, detail, p)]
+
+    def _until_settled(self, case: Case) -> Float[Tensor, "points n"]:
+        """The cosines of the first images: of so many as the test needs."""
+        found: list[Tensor] = []
+        for index in torch.arange(len(case.y), device=case.y.device).split(_GROUP):
+            found.append(self._cosines(cut(case, index)))
+            so_far = _wrong(torch.cat(found, dim=1))
+            if settled(_failed(so_far), so_far.shape[1], len(case.y), 1 - _LIMIT):
+                break
+        return torch.cat(found, dim=1)
 
     def _cosines(self, case: Case) -> Float[Tensor, "points n"]:
         """The lowest of the three cosines of every image at every point."""
@@ -93,6 +106,15 @@ class Gradient(Audit):
         noise, shape = case.noise.child("directions", point), tuple(case.x.shape[1:])
         draws = [noise.signs(case.rows, draw, shape) for draw in range(self.directions)]
         return torch.stack(draws).double()
+
+
+def _wrong(cosines: Float[Tensor, "points n"]) -> Bool[Tensor, "points n"]:
+    return ~(cosines >= _ALIGNED)
+
+
+def _failed(wrong: Bool[Tensor, "points n"]) -> int:
+    """How many images fail at too many of the points."""
+    return int((wrong.sum(0) >= _FAILURES).sum())
 
 
 def _lowest(

@@ -1,11 +1,13 @@
 """The white-box union, and the test of what somebody else breaks that it does not."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.base import Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
@@ -14,6 +16,7 @@ from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.union import every_target, runnable, white_box
 
 POINT = 0.01  # the smallest difference of two accuracies that counts
+_SPARE = 1  # images that any further search may break
 _BATCH = 128
 
 
@@ -40,9 +43,19 @@ def usable(case: Case, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
 
 
 def union(case: Case) -> tuple[Stage, ...]:
-    """The white-box union, as far as it can be run; not weaker than what boards require."""
-    stages = (*white_box(case.target, case.judge.randomised), *every_target(case.target))
-    return usable(case, stages)
+    """The white-box union, as far as it can be run; not weaker than what boards require.
+
+    A search of the likeliest targets is left out where every target is searched, through the steps.
+    """
+    every = every_target(case.target)
+    stages = white_box(case.target, case.judge.randomised)
+    if every:
+        stages = tuple(stage for stage in stages if not _targeted(stage))
+    return usable(case, (*stages, *every))
+
+
+def _targeted(stage: Stage) -> bool:
+    return isinstance(stage.attack, APGD) and stage.attack.targets > 0
 
 
 def remaining(
@@ -103,24 +116,53 @@ def beats(only_outsider: int, only_rerun: int, n: int) -> tuple[float, float]:
     return (only_outsider - only_rerun) / n, p
 
 
-def against_rerun(case: Case, flag: str, outsider: str, broken: Bool[Tensor, " n"]) -> Measure:
+def could_count(broken: int, n: int) -> bool:
+    """Whether an outsider's count is a warning if no rerun of the union breaks any: from 7 on."""
+    difference, p = beats(broken, 0, n)
+    return difference >= POINT and p <= CHANCE
+
+
+def broken_by(
+    case: Case,
+    outsider: str,
+    glance: Callable[[Bool[Tensor, " n"]], Float[Tensor, " n"]],
+    whole: Callable[[Bool[Tensor, " n"]], Float[Tensor, " n"]],
+) -> Bool[Tensor, " n"]:
+    """Which of the union's survivors an outsider breaks, and whole only where there is suspicion.
+
+    A count is a warning from 7 images on. An outsider that is to break so many breaks two of them
+    at a fraction of its budget; where it does not, or fewer than 7 survived, the rest is not spent.
+
+    Args:
+        glance, whole: how often each image is right after the fraction, and after all of the
+            outsider's budget, spent on the images marked.
+    """
+    standing = survivors(case)
+    left = standing & mostly(case.once(f"{outsider}, at a glance", lambda: glance(standing)))
+    found, stood = int((standing & ~left).sum()), int(standing.sum())
+    if found > _SPARE and could_count(stood, len(case.y)):
+        left &= mostly(case.once(outsider, lambda: whole(left)))
+    return standing & ~left
+
+
+def against_rerun(
+    case: Case, flag: str, outsider: str, broken: Bool[Tensor, " n"], limit: float = POINT
+) -> Measure:
     """Whether an outsider that broke images which withstood the white-box union is a warning.
 
-    The union is attacked with another seed only where there is something to hold it against.
+    The union is attacked with another seed only where there is something to hold against it.
 
     Args:
         outsider: its name, for the detail.
         broken: which of the union's survivors the outsider broke.
+        limit: share of the images from which on the surplus counts.
     """
-    standing = survivors(case)
-    n, stood = len(case.y), int(standing.sum())
-    if not bool(broken.any()):
-        detail = f"{outsider} broke none of the {stood} of {n} images that withstood the union"
-        return Measure(flag, 0.0, POINT, False, detail, 1.0)
-    again = standing & ~survivors_again(case)
+    n, stood, count = len(case.y), int(survivors(case).sum()), int(broken.sum())
+    detail = f"{outsider} broke {count} of the {stood} of {n} images that withstood the union"
+    if not could_count(count, n):
+        difference, p = beats(count, 0, n)
+        return Measure(flag, difference, limit, False, detail, p)
+    again = survivors(case) & ~survivors_again(case)
     difference, p = beats(int((broken & ~again).sum()), int((again & ~broken).sum()), n)
-    detail = (
-        f"{outsider} broke {int(broken.sum())} of the {stood} of {n} images that withstood the "
-        f"union, another seed of the union {int(again.sum())}"
-    )
-    return Measure(flag, difference, POINT, difference >= POINT and p <= CHANCE, detail, p)
+    detail += f", another seed of the union {int(again.sum())}"
+    return Measure(flag, difference, limit, difference >= limit and p <= CHANCE, detail, p)

@@ -4,6 +4,7 @@ import itertools
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import ClassVar
 
 import torch
 
@@ -14,12 +15,12 @@ from robustdeq.audits.outsiders import POINT, first, mostly, remaining, usable
 from robustdeq.evaluation.protocol import Stage
 from robustdeq.objectives.margin import Margin
 
-_MULTIPLES = (Fraction(1, 4), Fraction(1, 2), Fraction(1), Fraction(2))
+_MULTIPLES = (Fraction(1), Fraction(2))
 
 
 @dataclass(frozen=True)
 class Radius(Audit):
-    """Accuracy under attack at 0, 1/4, 1/2, 1 and 2 times the radius, and at one nobody survives.
+    """Accuracy under attack at 0, 1 and 2 times the radius, and at one nobody survives.
 
     An attack that works loses nothing by a larger ball and everything in one that reaches mid-grey:
     there all images meet, and one image has one label (Carlini et al. 2019, "On evaluating
@@ -37,6 +38,7 @@ class Radius(Audit):
     then towards the three nearest classes, through the whole defended path.
     """
 
+    version: ClassVar[int] = 2
     images: int = 100
     steps: int = 20
 

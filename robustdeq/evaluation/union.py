@@ -59,7 +59,8 @@ def every_target(target: DefendedModel) -> tuple[Stage, ...]:
     once more, from inputs at which a solve is wrong on its way.
     """
     attack = APGD(steps=30, targets=9, objective=Margin())
-    stages = (Stage(attack, ThroughSolverView()), Stage(attack, AfterTransient()))
+    views = (ThroughSolverView(), AfterTransient(steps=10, path=20))
+    stages = tuple(Stage(attack, view) for view in views)
     return tuple(stage for stage in stages if stage.surrogate.applies(target) is None)
 
 

@@ -1,5 +1,6 @@
 """The audits that attack: against a rerun, twice the budget, and over the radius."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -9,15 +10,17 @@ from planted import Detached, flipped, wrapped
 from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.fab import FAB
 from robustdeq.attacks.pgd import PGD
+from robustdeq.attacks.rays import RayS
 from robustdeq.attacks.square import Square
-from robustdeq.audits.black_box import BlackBox
+from robustdeq.audits.black_box import BlackBox, glance
 from robustdeq.audits.budget import Budget, doubled
-from robustdeq.audits.chance import exceeds, falls_short
+from robustdeq.audits.chance import exceeds, falls_short, settled
 from robustdeq.audits.noise import Noise
-from robustdeq.audits.outsiders import beats
+from robustdeq.audits.outsiders import against_rerun, beats, broken_by, could_count
 from robustdeq.audits.radius import Radius
 from robustdeq.audits.sampling import corner
 from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.union import black_box
 from robustdeq.noise import NoiseStream
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf
@@ -54,6 +57,75 @@ class TestChance:
         assert difference == pytest.approx(0.01)
         assert p > 0.2
         assert beats(5, 9, 100)[0] < 0
+
+    def test_a_surplus_can_count_from_seven_images_on(self):
+        assert [could_count(7, 25), could_count(6, 25), could_count(7, 1000)] == [
+            True,
+            False,
+            False,
+        ]
+
+    def test_a_test_is_settled_where_too_few_are_left_to_fail_it(self):
+        """Five misses of 24 are too many for a share of 95 % to be chance, and four are not."""
+        assert falls_short(19, 24, 0.95) <= 0.01 < falls_short(20, 24, 0.95)
+        assert settled(2, 22, 24, 0.95)
+        assert not settled(4, 23, 24, 0.95)
+
+    def test_and_where_it_would_hardly_have_looked_so_good(self):
+        """Were 5 of 24 misses, ten images without one would be one draw in 22, nine one in 14."""
+        assert settled(0, 10, 24, 0.95)
+        assert not settled(0, 9, 24, 0.95)
+        assert not settled(1, 10, 24, 0.95)
+
+
+class TestGlance:
+    """An outsider's budget is spent where a fraction of it has shown why."""
+
+    @pytest.fixture
+    def asked(self, case, honest):
+        """(images that stand, of these broken at a glance) -> who was asked for all of it."""
+
+        def ask(stood, found):
+            left = torch.arange(32) < stood
+            given = replace(case(honest, images=32), left=left.double())
+            whole = []
+
+            def all_of_it(standing):
+                whole.append(int(standing.sum()))
+                return torch.zeros(32)
+
+            broken = broken_by(
+                given, "search", lambda standing: (standing & (torch.arange(32) >= found)).double(),
+                all_of_it,
+            )  # fmt: skip
+            return whole, int(broken.sum())
+
+        return ask
+
+    def test_two_images_are_suspicious_and_then_all_is_spent_on_the_others(self, asked):
+        assert asked(stood=18, found=2) == ([16], 18)
+
+    def test_one_is_not(self, asked):
+        assert asked(stood=18, found=1) == ([], 1)
+
+    def test_where_less_than_seven_stand_nothing_could_count(self, asked):
+        assert asked(stood=6, found=4) == ([], 4)
+
+    def test_it_is_a_sixteenth_of_the_queries_of_searches_and_of_differences(self):
+        for stage in black_box():
+            attack, view = glance(stage).attack, glance(stage).surrogate
+            if isinstance(attack, Square | RayS):
+                assert (attack.queries, attack.restarts) == (125, 1)
+            else:
+                assert (attack, view.directions) == (stage.attack, 4)
+
+    def test_no_rerun_is_made_for_what_could_not_count(self, honest, case):
+        left = torch.ones(16).double()
+        measure = against_rerun(
+            replace(case(honest), left=left), "noise-beats-attack", "noise", torch.arange(16) < 6
+        )
+        assert (measure.value, measure.raised, measure.p) == (6 / 16, False, pytest.approx(1 / 64))
+        assert "another seed" not in measure.detail
 
 
 class TestOutsiders:
@@ -99,7 +171,7 @@ class TestBudget:
         )
         (measure,) = Budget().examine(case(honest, WIDE))
         assert measure.raised
-        assert "another seed 0" in measure.detail
+        assert "another seed of the union 0" in measure.detail
 
     def test_steps_restarts_and_queries_are_doubled_and_nothing_else(self):
         assert doubled(APGD(steps=30, targets=3)) == APGD(steps=60, restarts=2, targets=3)

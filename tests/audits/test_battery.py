@@ -198,7 +198,7 @@ def test_an_interrupted_search_is_not_searched_again(honest, monkeypatch, tmp_pa
 
     monkeypatch.setattr(black_box, "remaining", other_seeds_alone)
     assert search(target, "black-box", draft=Draft(path)) == whole
-    assert seeds == [1]
+    assert seeds == [1, 1]  # at a glance, and whole
 
 
 def test_a_damaged_draft_is_named(honest, tmp_path):

@@ -6,6 +6,8 @@ from commands import robustdeq
 from PIL import Image
 
 from robustdeq.data.image_folder import ImageFolder
+from robustdeq.results.protocol import places
+from robustdeq.results.store import ResultStore
 
 PROTOCOL = """
 name = "own"
@@ -50,3 +52,54 @@ def test_skipped_files_are_told_before_a_training(root):
     )  # fmt: skip
     assert answer.code == 0
     assert f"own: 1 files or folders are no images and were skipped, first {root}" in answer.err
+
+
+def run(root, images, *arguments):
+    return robustdeq(
+        "run", protocol(root, images), "--results", root.parent / "runs", "--workers", "1",
+        "--quiet", *arguments,
+    )  # fmt: skip
+
+
+ENTRANT = '[[entrants]]\ndefense = "explicit"\nrecipe = {{ epochs = 1 }}\n{images}\n'
+
+
+@pytest.fixture
+def entrants(root):
+    path = root.parent / "entrants.toml"
+    path.write_text(ENTRANT.format(images=""))
+    return path
+
+
+def test_the_first_images_of_sorted_files_are_refused_with_the_line_to_add(root, entrants):
+    answer = run(root, "images = 8", "--entrant", entrants)
+    assert answer.refuses(
+        "column 'square': the first 8 of 16 images hold 1 of 2 classes",
+        'add the line order = "shuffled" to the column',
+    )
+    assert not (root.parent / "runs").exists()
+
+
+def test_so_are_those_of_an_entrant_that_is_attacked_on_few(root, entrants):
+    entrants.write_text(ENTRANT.format(images="images = 8"))
+    assert run(root, "", "--entrant", entrants).refuses("the first 8 of 16 images hold 1 of 2")
+
+
+def test_a_shuffled_column_attacks_both_classes_and_its_record_says_so(root, entrants):
+    answer = run(root, 'images = 8\norder = "shuffled"', "--entrant", entrants)
+    assert answer.code == 0, answer.err
+    store = ResultStore(root.parent / "runs")
+    (record,) = store.scan({})
+    assert record.column["order"] == "shuffled"
+    table = store.samples(record, ["index", "label"]).to_pydict()
+    first = places("shuffled", 8, 16)
+    assert sorted(first) != first
+    assert table["index"] == first
+    assert set(table["label"]) == {0, 1}
+    assert store.table(record, "images")["index"].to_pylist() == first
+
+
+def test_the_shuffled_order_never_changes():
+    assert places("shuffled", 6, 16) == [1, 6, 9, 0, 8, 5]
+    assert places("file", 6, 16) == list(range(6))
+    assert sorted(places("shuffled", None, 16)) == list(range(16))

@@ -40,8 +40,8 @@ def audit(
         progress(min(len(begun), total), total)
 
     total = len(names("audits")) + 1
-    n = min(trial.column.images or len(split), len(split))
-    x, y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
+    places = trial.column.positions(len(split))
+    x, y = split.images[places].to(bench.device), split.labels[places].to(bench.device)
     seed = trial.column.seeds[0]
     report = examine(
         bench.load, x, y, trial.threat, begin, seed=seed, draft=bench.draft, salt=bench.salt
@@ -52,7 +52,7 @@ def audit(
         **identity(trial, bench),
         status="done",
         reason=None,
-        n=n,
+        n=len(x),
         clean=report.clean,
         robust=report.robust,
         seeds={str(seed): report.robust},

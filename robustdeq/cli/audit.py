@@ -40,7 +40,11 @@ def add(commands: argparse._SubParsersAction) -> None:
         help=f"whose data and threat (default: {DEFAULT_PROTOCOL})",
     )  # fmt: skip
     parser.add_argument(
-        "--images", type=int, default=100, metavar="N", help="how many test images (default: 100)"
+        "--images",
+        type=int,
+        default=100,
+        metavar="N",
+        help="how many test images, chosen at random (default: 100)",
     )
     parser.add_argument(
         "--seed", type=int, metavar="S", help="training seed (default: the protocol's first)"
@@ -70,7 +74,7 @@ def _audit(options: Namespace) -> int:
     if options.entrant is None and not own:
         raise SpecError("no entrant to audit; give a chain such as trades/vanilla, or --plugin")
     attacks = (options.attack_seed, options.attack_seed + 1)
-    column = Column("audit", (), attacks, options.images, goal="audit")
+    column = Column("audit", (), attacks, options.images, goal="audit", order="shuffled")
     protocol = replace(load_protocol(options.protocol), columns=(column,), adaptive=None)
     data = data_of(protocol)
     images = len(data.test)

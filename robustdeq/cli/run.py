@@ -83,6 +83,7 @@ def _run(options: Namespace) -> int:
     images = len(data.test)
     for entry in entries:
         entry.require_images(images)
+        protocol.require_variety(data.test.labels, entry.images)
     store = ResultStore(options.results)
     store.write_protocol(protocol.name, protocol.resolved(images))
     leaderboard(store, protocol.name)  # a damaged record is told before hours are spent

@@ -4,7 +4,9 @@ from jaxtyping import Bool
 from torch import Tensor, float32, int64
 
 from robustdeq.errors import DataError
+from robustdeq.noise import NoiseStream
 
+_DRAWS = 100
 NOISE = 1e-6  # what float32 arithmetic leaves outside [0, 1]: the slack of a threat set
 
 
@@ -96,6 +98,21 @@ def check_variety(labels: Tensor, what: str) -> None:
 def unlearned(train: Tensor, test: Tensor) -> list[int]:
     """The classes that have test images and no training image."""
     return sorted(set(test.tolist()) - set(train.tolist()))
+
+
+def check_first(labels: Tensor, n: int) -> None:
+    """
+    Raises:
+        DataError: the first n hold fewer classes than each of a hundred random choices of n, as
+            those of files sorted by class do.
+    """
+    held = len(labels[:n].unique())
+    draws = (NoiseStream(0).permutation(len(labels), draw)[:n] for draw in range(_DRAWS))
+    if held < min(len(labels[chosen].unique()) for chosen in draws):
+        raise DataError(
+            f"the first {n} of {len(labels)} images hold {held} of {len(labels.unique())} classes; "
+            f"expected as many as images chosen at random hold"
+        )
 
 
 def repeated(images: Tensor, others: Tensor) -> Bool[Tensor, " n"]:

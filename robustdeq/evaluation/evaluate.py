@@ -96,9 +96,9 @@ class _Outcome:
     ):
         self._trial, self._bench, self._target = trial, bench, target
         self._sources = tuple(bench.source(entrant).load() for entrant in trial.sources)
-        n = min(trial.column.images or len(split), len(split))
-        self._x, self._y = split.images[:n].to(bench.device), split.labels[:n].to(bench.device)
-        self._rows = torch.arange(n, device=bench.device)
+        places = trial.column.positions(len(split))
+        chosen = split.samples().select(places).to(bench.device)
+        self._x, self._y, self._rows = chosen.images, chosen.labels, chosen.positions
         self._findings = self._preflight()
         flags = {finding.name for finding in self._findings}
         copies = cold(target, flags), cold(bench.load(), flags)

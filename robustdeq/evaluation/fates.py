@@ -66,7 +66,7 @@ def images(fate: Fate) -> pa.Table:
     kept = fate.x_adv[:KEPT_IMAGES].flatten(1).cpu()
     return pa.table(
         {
-            "index": list(range(len(kept))),
+            "index": fate.rows[:KEPT_IMAGES].tolist(),
             "attack_seed": [fate.seed] * len(kept),
             "image": kept.tolist(),
         }
@@ -81,7 +81,7 @@ def flips_in_float64(fate: Fate) -> pa.Table:
     return pa.table(
         {
             "check": ["float64"] * len(flipped),
-            "index": flipped.tolist(),
+            "index": fate.rows[flipped].tolist(),
             "value": margins.tolist(),
             "detail": [detail] * len(flipped),
         },

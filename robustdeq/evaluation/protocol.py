@@ -8,10 +8,16 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
 from robustdeq.attacks.base import Attack
 from robustdeq.data.base import DataSet, DataSource
+from robustdeq.data.checks import check_first
 from robustdeq.entrant import Entrant
 from robustdeq.errors import DataError, SpecError, UnknownName
+from robustdeq.results.protocol import places
 from robustdeq.spec import decode, encode
 from robustdeq.surrogates.base import Surrogate
 from robustdeq.surrogates.defended import Defended
@@ -34,6 +40,8 @@ class Column:
         seeds: attack seeds; a row is robust if it survives all of them.
         images: the first n images of the slice only; None attacks all. Fewer than the protocol has
             leaves the row unranked.
+        order: which images are the first, those of the "file" or of one fixed permutation,
+            "shuffled" (see `robustdeq.results.protocol.places`). Files may be sorted by class.
         sources: the networks that `transfer` views of this column climb, none of them ranked.
         goal: "label" is to be misread. "cost" is to keep the solver busy: no image leaves the
             attack early, and the candidate of most evaluations is kept. "map" runs every stage on
@@ -52,6 +60,7 @@ class Column:
     sources: tuple[Entrant, ...] = ()
     goal: Literal["label", "cost", "map", "audit"] = "label"
     deployment: Literal["own", "judged-longer", "crafted-longer"] = "own"
+    order: Literal["file", "shuffled"] = "file"
 
     def __post_init__(self):
         needed = max((stage.surrogate.needs_sources for stage in self.stages), default=0)
@@ -76,6 +85,25 @@ class Column:
     def on_first(self, images: int | None) -> "Column":
         """This column on at most so many images; None leaves it as it is."""
         return self if images is None else replace(self, images=min(images, self.images or images))
+
+    def positions(self, there: int) -> Int[Tensor, " n"]:
+        """The places in a slice of so many images of those that are attacked, in their order."""
+        return torch.tensor(places(self.order, self.images, there))
+
+    def require_variety(self, labels: Int[Tensor, " n"]) -> None:
+        """Refuse images of fewer classes than a random choice of the slice has.
+
+        Raises:
+            DataError: the first ones in the file are those of a few classes.
+        """
+        if self.images is None or self.order == "shuffled":
+            return
+        try:
+            check_first(labels, self.images)
+        except DataError as error:
+            raise DataError(
+                f'column {self.name!r}: {error}; add the line order = "shuffled" to the column'
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -117,7 +145,7 @@ class Protocol:
 
         Raises:
             DataError: the files are missing or damaged, hold other images than the protocol's, or
-                test images that are trained on.
+                test images that are trained on; or the first images of a column are of few classes.
             SpecError: a column asks for more images than there are, or the radius reaches all.
         """
         data = self.data.load()
@@ -134,7 +162,17 @@ class Protocol:
                     f"protocol {self.name}, column {column.name!r}: images {column.images}, but "
                     f"there are {len(data.test)}; leave the key out to attack all"
                 )
+        self.require_variety(data.test.labels)
         return data.examined()
+
+    def require_variety(self, labels: Int[Tensor, " n"], first: int | None = None) -> None:
+        """Refuse columns on images of a few classes, also if cut to the `first` so many.
+
+        Raises:
+            DataError: as `Column.require_variety`.
+        """
+        for column in (*self.columns, *((self.adaptive,) if self.adaptive else ())):
+            column.on_first(first).require_variety(labels)
 
     def entered(self, entrant: Entrant, data: DataSet) -> Entrant:
         """An entrant of this protocol: against its threat, on its training data."""

@@ -1,5 +1,6 @@
 """A protocol as the store keeps it: resolved, so that boards need no plug-in."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,18 @@ def covers(column: dict[str, Any], wanted: dict[str, Any]) -> bool:
     n, most = column.get("images"), wanted.get("images")
     alike = {**column, "images": None} == {**wanted, "images": None}
     return alike and n is not None and (most is None or n < most)
+
+
+def places(order: str, images: int | None, there: int) -> list[int]:
+    """Where in a slice the images lie that a column attacks, in their order; None attacks all.
+
+    In the order "file" they are the first ones. "shuffled" are those whose place has the smallest
+    BLAKE2b digest (of its eight bytes, big end first), whatever the files are sorted by.
+    """
+    every = range(there)
+    if order == "shuffled":
+        return sorted(every, key=lambda i: hashlib.blake2b(i.to_bytes(8)).digest())[:images]
+    return list(every)[:images]
 
 
 def view_label(view: dict[str, Any]) -> str:

@@ -7,6 +7,7 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from robustdeq.results.protocol import places
 from robustdeq.results.record import Record
 from robustdeq.results.tables import to_numpy
 
@@ -58,7 +59,8 @@ class Verdicts:
 def misshapen(record: Record, samples: pa.Table) -> str | None:
     """What is wrong with the rows of a record's samples table, if anything.
 
-    A column attacks the first images of the slice: which ones is not the entrant's choice.
+    A column attacks the first images of the slice in its order: which ones is not the entrant's
+    choice.
     """
     seeds = sorted(record.column["seeds"])
     if gaps := samples["distance"].null_count:
@@ -66,8 +68,9 @@ def misshapen(record: Record, samples: pa.Table) -> str | None:
     if len(samples) != record.n * len(seeds):
         return f"it has {len(samples)} samples of {record.n} images under {len(seeds)} attack seeds"
     index, seed, order = _ordered(samples)
-    if not np.array_equal(index[order], np.tile(np.arange(record.n), len(seeds))):
-        return f"its samples are not of the images 0 to {record.n - 1}, once for each attack seed"
+    first = places(record.column.get("order", "file"), record.n, record.data["n"])
+    if not np.array_equal(index[order], np.tile(sorted(first), len(seeds))):
+        return f"its samples are not of its first {record.n} images, once for each attack seed"
     if not np.array_equal(seed[order], np.repeat(seeds, record.n)):
         return f"its samples are not of the column's attack seeds {seeds}"
     return None

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from robustdeq.data.base import DataSet, Split
+from robustdeq.data.checks import check_first
 from robustdeq.errors import DataError
 
 LABELS = torch.arange(6) % 2
@@ -88,3 +89,20 @@ def test_a_class_that_is_never_trained_on_is_noted():
 
 def test_nothing_is_noted_of_a_sound_set():
     assert data(LABELS).examined().notes == ()
+
+
+def test_the_first_images_of_files_in_random_order_pass_however_few_they_are():
+    labels = torch.randperm(500, generator=torch.Generator().manual_seed(0)) % 10
+    for n in (1, 2, 3, 5, 10, 20, 100, 500):
+        check_first(labels, n)
+
+
+@pytest.mark.parametrize("n", [10, 20, 300, 450])
+def test_the_first_images_of_files_sorted_by_class_are_refused(n):
+    labels = (torch.arange(500) // 50).long()
+    with pytest.raises(DataError, match=f"the first {n} of 500 images hold {-(-n // 50)} of 10"):
+        check_first(labels, n)
+
+
+def test_images_that_are_all_there_are_pass():
+    check_first(torch.arange(500) // 50, 500)

@@ -16,7 +16,7 @@ from robustdeq.evaluation.checks import (
     view_mismatch,
 )
 from robustdeq.evaluation.judge import Judge
-from robustdeq.models.deq import DEQClassifier
+from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream
 from robustdeq.results.flags import in_order
 from robustdeq.surrogates.defended import Defended
@@ -64,7 +64,10 @@ def check_findings(target: DefendedModel, judge: Judge, fresh: Judge, seen: Seen
     findings += view_mismatch(
         Defended(), target, seen.adversarial[right], rows[right], adversarial.labels[right]
     )
-    if isinstance(target.classifier, DEQClassifier) and not target.defense.at_inference.answers:
+    if (
+        isinstance(target.classifier, EquilibriumNetwork)
+        and not target.defense.at_inference.answers
+    ):
         longer = lengthened(judge.target)
         findings += budget_findings(longer, seen.adversarial, y, rows, adversarial.right)
     return findings

@@ -145,3 +145,13 @@ def test_reading_results_and_help_does_not_load_torch(code):
     script = f"import sys\n{code}\nsys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n in MODULES if not n.startswith("robustdeq.models."))
+)
+def test_outside_models_a_network_is_asked_for_the_contract_and_not_for_its_class(name):
+    """So that an equilibrium network of another package is a peer."""
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass"):
+            assert "DEQClassifier" not in ast.unparse(node.args[1]), f"{name}, line {node.lineno}"

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustdeq import answers
-from robustdeq.defenses.base import DefendedModel
+from robustdeq.defenses.base import DefendedModel, defines_more
 from robustdeq.errors import MissingGradient
 from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.noise import NoiseStream
@@ -54,6 +54,8 @@ def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) ->
         unasked, asked = fresh.repeat(near, rows), judge.repeat(near, rows)
         if _moved(unasked, asked) > ROUNDING:
             findings.append(Finding("stateful", f"near known images {_change(unasked, asked)}"))
+    if not findings:
+        findings += _denied(judge, x, rows, first)
     if _moved(third, judge.redraw(x, rows)) > ROUNDING:
         findings.append(Finding("randomised", "another draw, keyed by image, moves the logits"))
     if findings:
@@ -62,6 +64,21 @@ def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) ->
     if worst > COUPLING:
         findings.append(Finding("row-coupled", f"logits moved by {worst:.2g} of their spread"))
     return findings
+
+
+def _denied(judge: Judge, x: Tensor, rows: Tensor, logits: Tensor) -> list[Finding]:
+    """Whether hooks that a defense states to pass through do more: attacks go by its word."""
+    target = judge.target
+    if not defines_more(target.defense) or target.defense.at_inference.answers:
+        return []
+    with torch.no_grad():
+        if target.defense.at_inference.rewrites:
+            x = target.defense.transform(target, x, judge.noise.sealed(rows))
+        expected = target.classifier.predict(x).logits
+    if _moved(logits, expected) <= COUPLING:
+        return []
+    said = f"{target.defense.chain} answers otherwise than its `inference` states"
+    return [Finding("view-mismatch", f"{said}: {_change(logits, expected)}")]
 
 
 def gradient_findings(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]:

@@ -15,6 +15,7 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.attacks.square import Square
 from robustdeq.defenses.base import Card, DefendedModel, Defense, Wrapper
 from robustdeq.defenses.explicit import Explicit
+from robustdeq.defenses.inference import NETWORK
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import ContractViolation
@@ -25,6 +26,7 @@ from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.cells import Cell
+from robustdeq.results.flags import find_flag
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 from robustdeq.solvers.fixed_depth import FixedDepth
@@ -227,6 +229,16 @@ class Remembering(Planted):
             for image, now in zip(x.detach(), logits, strict=True)
         ]
         return torch.stack(rows) + 0.0 * logits
+
+
+@dataclass(frozen=True)
+class Denying(Planted):
+    """States that the network answers, and answers for the mirrored image."""
+
+    inference: ClassVar = NETWORK
+
+    def infer(self, target, x, noise):
+        return self.base.infer(target, x.flip(-1), noise)
 
 
 @dataclass(frozen=True)
@@ -509,3 +521,11 @@ class TestJudge:
         labels = model.predict(DATA.test.images).labels
         labels[0] = (labels[0] + 1) % TASK.classes
         assert judge(DATA.test.images, labels, ROWS).right.tolist() == [False] + [True] * (N - 1)
+
+
+def test_a_defense_that_denies_what_it_does_at_inference_is_flagged(target):
+    """It is attacked as its base, so its word is held against its answers."""
+    denying = replace(target, defense=Denying(target.defense))
+    record, _ = run(denying)
+    assert "view-mismatch" in {flag["name"] for flag in record.flags}
+    assert find_flag("view-mismatch").blocking

@@ -153,7 +153,7 @@ def test_the_slow_down_attack_costs_every_free_equilibrium_network_that_learnt_s
 def test_committed_weights_load_and_answer_as_recorded(entry, rows):
     protocol = load_protocol(PROTOCOL)
     data = protocol.load_data()
-    entrant = entry.entrant.against(protocol.threat)
+    entrant = protocol.entered(entry.entrant, data)
     task = Task(data.shape, data.classes)
     model = load_model(ResultStore(RESULTS), entrant, task, torch.device("cpu"))
     right = model.classifier.predict(data.test.images).labels == data.test.labels

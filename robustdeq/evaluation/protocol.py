@@ -256,14 +256,14 @@ def file_text(path: str) -> str:
         SpecError: it cannot be read.
     """
     try:
-        return Path(path).read_text()
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"cannot read {path!r} ({error}); give the path of a TOML file") from None
 
 
 def shipped_text(name: str) -> str:
     """The text of a file that comes with the package, by its name without ".toml"."""
-    return (resources.files("robustdeq") / "protocols" / f"{name}.toml").read_text()
+    return (resources.files("robustdeq") / "protocols" / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def decode_text(wanted: type, text: str, where: str) -> Any:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ def _matrix(
     rows = [
         [
             view,
-            *(text(float(np.mean(found[view, s]))) if (view, s) in found else NONE for s in states),
+            *(text(fmean(found[view, s])) if (view, s) in found else NONE for s in states),
         ]
         for view in views
     ]

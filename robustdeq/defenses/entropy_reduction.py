@@ -32,14 +32,6 @@ class EntropyReduction(Wrapper):
     the base's own solver runs, started afresh in each block. With R = 0 that is the base's network
     stopped at `horizon`, the control to compare with; "raise" and "random" are further controls.
 
-    Measured around `trades/random-states/vanilla`, three seeds, 100 images each: on inputs made for
-    the same weights without it 8.0 points more are right (3.7 to 12.3), which is what a static
-    evaluation sees (`results/reports/entropy.md`). Under all columns of `digits-linf-v2` it keeps
-    63.7 %, 2.7 points more than they do (-1.0 to 6.3); R = 0 is worth 0.3 (-1.0 to 1.7), random
-    signs 2.7 as well (0.4 to 4.9), and the opposite ones -44.3 (-56.2 to -32.5). The strongest of
-    these columns goes straight through the updates, from inputs that the bare weights misread by
-    the widest margin.
-
     x~ may end twice the radius away from the clean image. Nothing of the updates has a useful
     derivative: `relaxed` goes straight through them at the updated inputs and the defended states,
     `unrolled` through the last few with another derivative for their sign.

@@ -42,16 +42,9 @@ class JacobianPenalty(Wrapper):
         jacobian_penalty = 0.0
         solver = { name = "fixed-depth", max_steps = 18 }
 
-    Measured on this pair, adversarially trained (`results/reports/state-map.md`, three seeds, 200
-    images each): without the penalty 97.5 % are right after all 18 steps, 97.8 after 6, 92.5 after
-    2, 63.5 after 1; with it 96.8, 97.2, 94.2 and 87.5. So it helps whoever stops after one or two
-    steps, and the published gap (93.6 to 89.1 on CIFAR-10) does not show for this cell at a half or
-    a third of the budget. Robust accuracy is the same (63.1 and 62.0 %). An `mdeq` without a
-    penalty does not converge at all, and one with this converges: median residuals 0.32 and 8e-4,
-    accuracies 93.8 and 96.7 % over five seeds (`results/reports/early-stop.md`).
-
-    An image of the pair's adversarial training costs 3.6 and 4.7 times the seconds of `vanilla`'s
-    (`results/reports/times.md`): every step of crafting goes through all 18 applications.
+    What the penalty is worth to whoever stops early is in `results/reports/state-map.md` for this
+    pair and in `results/reports/early-stop.md` for `mdeq`. Adversarial training of the pair is
+    expensive, since every step of crafting goes through all 18 applications.
 
     Attributes:
         weight: gamma; the authors take 0.4 on CIFAR-10 and 2.5 to 3 on ImageNet.

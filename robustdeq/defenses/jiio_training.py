@@ -21,10 +21,8 @@ class JIIOTraining(Wrapper):
     through the joint training surface as well. Its steps are longer, shrink, and end without a
     solve for the last iterate: ten rounds cost fewer evaluations than the seven steps and the solve
     there, and about their time. Both train on gradients that lag, which a network could learn to
-    exploit by converging slowly: judge either with an attack in mode = "exact". Over five seeds, on
-    500 test digits under Auto-PGD-30, this one ends 1.9 points more robust (90 % interval 1.7 to
-    2.1), so within 3 points of the other (`results/reports/joint-training.md`). Three seeds of it
-    keep 55.8 % under all columns of `digits-linf-v2`, of the other 50.8.
+    exploit by converging slowly: judge either with an attack in mode = "exact". The report
+    `results/reports/joint-training.md` compares the two.
 
     The paper's is the joint inner iteration. Its release runs 80 rounds, penalises the Jacobian
     (the base's affair here; `vanilla` does) and starts the training adjoint from the attack's; here

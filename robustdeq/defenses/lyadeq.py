@@ -62,14 +62,7 @@ class LyaDEQ(Defense):
     input; the projection deletes one direction of the gradient and bends it within `width`. So a
     row is attacked through three other backward passes of the projection as well.
 
-    On digits at Linf 3/16, `layer` against `off`, a gain is seen with one head alone. Clean-trained
-    (two seeds): +8.5 points with the frozen head, whose 27.1 % after one attack are 8.8 % after two
-    more, and +3.1 over all heads (95 % interval -0.04 to +6.2). Adversarially trained (one seed,
-    one attack): 0.0 with the plain head, -0.4 with the spectral one, -36.0 with the orthogonal one;
-    with the frozen one neither network learns. The three seeds of `adversarial-training/lyadeq` on
-    the board end at 55.6, 8.6 and 64.2 % clean: with this recipe the training is unstable, and its
-    15.3 % robust say little else. Solver starts on spheres of radius 1 to 64 flip at
-    most 2 % of 50 labels, with the module none (`results/reports/lyapunov.md`).
+    `results/reports/lyapunov.md` compares projections and heads, and starts of the solver.
 
     Attributes:
         channels: of the state; with the default the parameters are about those of `vanilla`.

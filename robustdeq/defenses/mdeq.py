@@ -35,13 +35,6 @@ class MDEQ(Defense):
     steps where they take Broyden's, whose answer depends on the batch; the unrolled gradient; no
     jitter of the step limit. During the warm-up attacks and held-out looks see the equilibrium.
 
-    Measured under all columns of `digits-linf-v2`, three seeds: 97.5 % clean and 0.0 % robust, with
-    adversarial training 96.1 and 60.5; `vanilla` has 97.1 and 2.1, and 96.1 and 50.8. The slow-down
-    attack takes the mean from 13.6 evaluations to 27.0, and from 11.4 to 14.8. An image of its
-    adversarial training costs 2.2 times the seconds of `vanilla`'s (`results/reports/times.md`),
-    four minutes for 24 epochs of digits: a cell is two residual blocks, their fusion and
-    their normalisations, and every crafting step evaluates it.
-
     Attributes:
         scales: channels of each, finest first; the resolution halves from one to the next.
         head: widths inside the head's bottlenecks, one for each scale.

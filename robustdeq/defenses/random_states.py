@@ -34,11 +34,6 @@ class RandomStates(Wrapper):
     the two are fields apart here, and the default randomises the loss alone: a weaker attack while
     training would look like a gain in clean accuracy.
 
-    Measured under all columns of `digits-linf-v2`, three seeds: `trades` keeps 57.7 % of the test
-    images with it and 58.9 without, and `adversarial-training` 51.4 and 50.8. `in_attack` was not
-    measured. That random states make the accuracy even along the states is not reproduced: from
-    z_2 on it varies by 4.0 points with them and by 2.8 without, so there was little to do.
-
     Attributes:
         horizon: T, the last state that may be drawn; 8 is the paper's solver budget.
         tail: damped steps after the first one; 5 in the paper's code.

@@ -21,17 +21,12 @@ class WeightTied(Defense):
     backpropagation through all L applications. `adjoint` takes a truncated or an implicit one in
     its place, for the comparison at equal L; whichever trains, attacks differentiate the steps.
 
-    Crafting goes through all L applications as well, at each of its steps: an image of adversarial
-    training costs 4.0 times the seconds of `vanilla`'s (`results/reports/times.md`), 24 epochs of
-    digits seven minutes. Three seeds keep 62.1 % under all columns of `digits-linf-v2`; with a
-    distinct sparse mask for each application it is 70.1 %.
+    Crafting goes through all L applications as well, at each of its steps, which makes adversarial
+    training expensive (`results/reports/times.md`).
 
     The paper claims that such networks beat DEQs in accuracy and cost; it reports nothing on
-    adversarial robustness. At equal L no gain of the full gradient shows (digits, 8 channels, L =
-    16, three seeds): 94.3 % of the test images are right, after `unrolled`, `jacobian-free` and
-    `implicit` 94.4, 93.5 and 92.7 %, within the 95 % intervals, and a step takes 1.6, 2.2 and 1.4
-    times their CPU time (`results/reports/capacity.md`). L is ours: about the Picard steps that
-    `vanilla` takes.
+    adversarial robustness. `results/reports/capacity.md` compares the gradients at equal L. L is
+    ours: about the Picard steps that `vanilla` takes.
 
     Attributes:
         channels: of the state, (channels, height, width).

@@ -14,9 +14,9 @@ from robustdeq.attacks.square import Square
 from robustdeq.defenses.base import DefendedModel, Task, Wrapper
 from robustdeq.defenses.lyadeq import LyaDEQ
 from robustdeq.entrant import Entrant
-from robustdeq.evaluation.crafting import Crafter
+from robustdeq.evaluation.attack import attack
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Column, Stage, load_protocol
+from robustdeq.evaluation.protocol import Stage, load_protocol
 from robustdeq.evaluation.roster import find_entry
 from robustdeq.models.equilibrium_network import require_equilibrium
 from robustdeq.noise import NoiseStream
@@ -90,9 +90,8 @@ class Plan:
         def measure() -> list[bool]:
             target, test = self.trained(entrant), PROTOCOL.load_data().test.take(self.images)
             standing = torch.tensor(self.verdicts(entrant)["robust"])
-            judge, column = Judge(target, 128), Column("second look", SECOND, (0,))
-            craft = Crafter(target, judge, PROTOCOL.threat, 128, lambda done, total: None)
-            return craft(column, 0, test.images, test.labels, standing).standing.tolist()
+            look = Judge(target, 128), test.samples(), PROTOCOL.threat, SECOND
+            return attack(target, *look, attacked=standing).crafted.standing.tolist()
 
         name = f"second-{entrant.id}-{digest(SECOND)}-{digest(ATTACK)}-{self.images}.json"
         return kept(self.folder / name, measure)

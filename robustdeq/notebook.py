@@ -41,11 +41,13 @@ def load_model(
     import torch
 
     from robustdeq.defenses.base import Task
+    from robustdeq.surroundings import own_surroundings
     from robustdeq.training.trained import load_model as load
 
-    _, entrant, data = _entered(chain, results, protocol, seed)
-    task = Task(data.shape, data.classes)
-    return load(ResultStore(results), entrant, task, torch.device("cpu"))
+    with own_surroundings():
+        _, entrant, data = _entered(chain, results, protocol, seed)
+        task = Task(data.shape, data.classes)
+        return load(ResultStore(results), entrant, task, torch.device("cpu"))
 
 
 def attack(
@@ -56,39 +58,47 @@ def attack(
     eps: str | int | float | Fraction = Fraction(8, 255),
     norm: str = "linf",
     seed: int = 0,
+    salt: str = "",
 ) -> "tuple[Tensor, Tensor]":
     """Attack images through the defended path and let the deployed predictor judge.
+
+    Copies of the model are attacked and judged, in evaluation mode and under torch's defaults, as a
+    trial would: the model, the images and whatever is set globally stay as they are.
 
     Args:
         x: (B, channels, height, width) float32 in [0, 1]; y: (B,) class numbers.
         attack: a name, or an attack with its own fields: PGD(steps=40).
         eps: the radius, a fraction such as "8/255" or 8 / 255.
+        salt: keys what a randomized defense draws; that of a record repeats its draws.
 
     Returns:
-        The most damaging input found for each image, and (B,) bool: who is still right.
+        The most damaging input found for each image, and (B,) bool: where the model is still right.
+        Of a randomized defense (B,) float instead: the share of 100 fresh draws that are right.
 
     Raises:
         DataError: images or labels that do not fit the model, or that no model may be given.
         SpecError: a name or a radius is not right.
+        ContractViolation: the model cannot be copied, or the attack breaks its contract.
     """
     from robustdeq.attacks.base import Attack
-    from robustdeq.evaluation.crafting import Crafter
+    from robustdeq.evaluation.attack import attack as run
+    from robustdeq.evaluation.bench import copied, settled
     from robustdeq.evaluation.given import given
-    from robustdeq.evaluation.judge import Judge
-    from robustdeq.evaluation.protocol import Column, Stage
+    from robustdeq.evaluation.protocol import Stage
+    from robustdeq.evaluation.sides import sides
     from robustdeq.spec import decode
+    from robustdeq.surroundings import own_surroundings
     from robustdeq.threats.base import ThreatModel, radius
 
     chosen = decode(Attack, attack, "attack") if isinstance(attack, str) else attack
     threat = decode(ThreatModel, {"name": norm, "eps": str(radius(eps))}, "threat")
-    split = given(model, x, y, threat)
-    judge = Judge(model, 128)
-    crafter = Crafter(model, judge, threat, 128, lambda done, total: None)
-    column = Column("notebook", (Stage(chosen),), (seed,))
-    rows = split.labels.new_tensor(range(len(split)))
-    clean = judge(split.images, split.labels, rows)
-    found = crafter(column, seed, split.images, split.labels, clean.right)
-    return found.x, found.standing & judge(found.x, split.labels, rows).right
+    with own_surroundings():
+        unasked = settled(copied(model))
+        samples = given(copied(unasked), x, y, threat).samples().copy()
+        each = sides(lambda: copied(unasked), samples, salt=salt)
+        found = run(each.attacked, each.judge, samples, threat, (Stage(chosen),), seed)
+        right = found.survival if each.judge.randomised else found.verdict.right
+        return found.crafted.x, right
 
 
 def evaluate(
@@ -97,32 +107,45 @@ def evaluate(
     results: str | Path = "runs",
     protocol: str = DEFAULT,
     seed: int = 0,
+    salt: str | None = None,
 ) -> Record:
     """Run one column of a protocol on a trained entrant; returns its record, which is not stored.
 
+    Args:
+        column: one of the protocol's, or one that is derived from what the entrant does at
+            inference.
+        salt: keys what a randomized defense draws, by default drawn afresh; that of a record
+            repeats its draws.
+
     Raises:
-        UnknownName: the protocol has no such column.
-        CheckpointError: as `load_model`.
+        UnknownName: there is no such column.
+        CheckpointError: the entrant is not trained there, or a source that the column transfers
+            from is not.
     """
+    from dataclasses import replace
+
     import torch
 
-    from robustdeq.evaluation.bench import Bench
-    from robustdeq.evaluation.evaluate import evaluate as run
+    from robustdeq.evaluation.adaptive import derived_columns
     from robustdeq.evaluation.trial import Trial
+    from robustdeq.surroundings import own_surroundings
     from robustdeq.training.trained import find_trained
+    from robustdeq.workbench import run_trial, trained_bench
 
-    rules, entrant, data = _entered(chain, results, protocol, seed)
-    columns = {each.name: each for each in rules.columns}
-    if column not in columns:
-        raise UnknownName(f"column of {protocol}", column, columns)
-    load_model(chain, results, protocol, seed)  # an untrained entrant is told so first
-    trained = find_trained(ResultStore(results), entrant)
-    assert trained is not None
-    trial = Trial(entrant, columns[column], rules.slice(len(data.test)), rules.threat)
-    bench = Bench(
-        lambda: load_model(chain, results, protocol, seed), trained.checkpoint, torch.device("cpu")
-    )
-    return run(trial, bench, data.test)[0]
+    with own_surroundings():
+        rules, entrant, data = _entered(chain, results, protocol, seed)
+        store = ResultStore(results)
+        trained = find_trained(store, entrant)
+        drawn = trained is not None and trained.randomised
+        derived = derived_columns(rules.adaptive, entrant.defense, drawn)
+        columns = {each.name: each for each in (*rules.columns, *derived)}
+        if column not in columns:
+            raise UnknownName(f"column of {protocol}", column, columns)
+        trial = Trial(entrant, columns[column], rules.slice(len(data.test)), rules.threat)
+        bench = trained_bench(store, trial, data, torch.device("cpu"))
+        if salt is not None:
+            bench = replace(bench, salt=salt)
+        return run_trial(trial, bench, data)[0]
 
 
 def leaderboard(results: str | Path = "runs", protocol: str = DEFAULT) -> list[Standing]:

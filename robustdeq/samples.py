@@ -63,6 +63,10 @@ class Samples:
         """The same samples with other images: what an attack made of them."""
         return Samples(images, self.labels, self.positions)
 
+    def copy(self) -> "Samples":
+        """The same, in memory and graphs of their own."""
+        return Samples(self.images.detach().clone(), self.labels.clone(), self.positions.clone())
+
     def to(self, device: torch.device) -> "Samples":
         """The same on a device."""
         parts = (each.to(device) for each in (self.images, self.labels, self.positions))

@@ -17,12 +17,12 @@ from robustdeq.errors import Unchecked
 from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
 from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge
-from robustdeq.precision import full_precision
 from robustdeq.registry import find, names
 from robustdeq.results.draft import Draft
 from robustdeq.results.statistics import holm
 from robustdeq.spec import digest
 from robustdeq.surrogates.defended import Defended
+from robustdeq.surroundings import own_surroundings
 from robustdeq.threats.base import ThreatModel
 
 Outcome = Literal["raised", "unstable", "passed", "not applicable", "nothing to measure"]
@@ -60,7 +60,7 @@ class Report:
         return list(dict.fromkeys(line.flag for line in self.lines if line.outcome == "raised"))
 
 
-@full_precision()
+@own_surroundings()
 def examine(
     load: Callable[[], DefendedModel],
     x: Tensor,

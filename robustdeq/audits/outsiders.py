@@ -11,13 +11,13 @@ from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.base import Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
-from robustdeq.evaluation.crafting import Crafter
-from robustdeq.evaluation.protocol import Column, Stage
+from robustdeq.evaluation.attack import attack
+from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.union import every_target, runnable, white_box
+from robustdeq.samples import Samples
 
 POINT = 0.01  # the smallest difference of two accuracies that counts
 _SPARE = 1  # images that any further search may break
-_BATCH = 128
 
 
 def cut(case: Case, index: Int[Tensor, " m"]) -> Case:
@@ -70,15 +70,9 @@ def remaining(
         attacked: the images to attack, the others count 0; by default all that there are to lose.
         rerun: 0, or the number of a repetition, which has draws of its own.
     """
-    judge, x, y, rows = case.judge, case.x, case.y, case.rows
-    if attacked is None:
-        attacked = judge.attackable(x, y, rows)
-    if not stages:
-        return attacked * judge.survival(x, y, rows, attacked)
-    seed = case.noise.child("union", rerun).seed
-    craft = Crafter(case.target, judge, case.threat, _BATCH, lambda done, total: None)
-    crafted = craft(Column("union", stages, (seed,)), seed, x, y, attacked)
-    return attacked * judge.survival(crafted.x, y, rows, crafted.standing)
+    samples, seed = Samples(case.x, case.y, case.rows), case.noise.child("union", rerun).seed
+    found = attack(case.target, case.judge, samples, case.threat, stages, seed, attacked)
+    return found.attacked * found.survival
 
 
 def mostly(shares: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:

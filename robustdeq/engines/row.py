@@ -8,7 +8,6 @@ import pyarrow as pa
 import torch
 from tqdm import tqdm
 
-from robustdeq.audits.trial import audit
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
 from robustdeq.engines.chunks import chunk_size, state_size
@@ -17,8 +16,7 @@ from robustdeq.engines.training import loaded
 from robustdeq.entrant import Entrant
 from robustdeq.errors import AlreadyStored, CheckpointError, StoreError
 from robustdeq.evaluation.adaptive import derived_columns
-from robustdeq.evaluation.bench import Bench, Source, fresh_salt
-from robustdeq.evaluation.evaluate import evaluate
+from robustdeq.evaluation.bench import Bench, fresh_salt
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.draft import Draft
@@ -26,7 +24,8 @@ from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 from robustdeq.training.central import build
 from robustdeq.training.loops.base import check
-from robustdeq.training.trained import find_trained, load_model, require_digest
+from robustdeq.training.trained import find_trained, require_digest
+from robustdeq.workbench import run_trial, trained_bench
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,8 @@ class Attacking:
 
         with bar:
             require_digest(trial.entrant, data)
-            run = audit if column.goal == "audit" else evaluate
             bench = self._bench(store, data)
-            record, tables = run(trial, bench, data.test, advance)
+            record, tables = run_trial(trial, bench, data, advance)
         stored = _append(store, record, tables, row.again)
         bench.draft.discard()
         if not stored:
@@ -142,30 +140,12 @@ class Attacking:
         say(f"  {trial.entrant.chain}  {column.name}: {verdict}  ({seconds:.0f} s)")
 
     def _bench(self, store: ResultStore, data: DataSet) -> Bench:
-        trial, task = self.trial, Task(data.shape, data.classes)
-        device = torch.device(self.row.device)
-        trained = find_trained(store, trial.entrant)
-        assert trained is not None, "trials are of trained entrants"
-        chunk = chunk_size(state_size(build(trial.entrant, task)), device)
-
-        draft = Draft(store.unfinished / f"{trial.id}-{trained.checkpoint[:8]}.json")
-
-        def source(entrant: Entrant) -> Source:
-            found = find_trained(store, entrant)
-            assert found is not None, "sources are trained first"
-            return Source(found.checkpoint, lambda: load_model(store, entrant, task, device))
-
-        return Bench(
-            lambda: load_model(store, trial.entrant, task, device),
-            trained.checkpoint,
-            device,
-            chunk,
-            store.next_run(trial.id, trained.checkpoint),
-            source,
-            trained.randomised,
-            draft,
-            draft.part("salt", fresh_salt),
-        )
+        task, device = Task(data.shape, data.classes), torch.device(self.row.device)
+        chunk = chunk_size(state_size(build(self.trial.entrant, task)), device)
+        bench = trained_bench(store, self.trial, data, device, chunk)
+        run = store.next_run(self.trial.id, bench.checkpoint)
+        draft = Draft(store.unfinished / f"{self.trial.id}-{bench.checkpoint[:8]}.json")
+        return replace(bench, run=run, draft=draft, salt=draft.part("salt", fresh_salt))
 
 
 def _append(

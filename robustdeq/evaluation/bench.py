@@ -1,14 +1,17 @@
 """Where a trial runs, what it leaves untouched, and how its record names it all."""
 
+import hashlib
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.entrant import Entrant
@@ -52,7 +55,8 @@ class Bench:
         checkpoint: SHA-256 (hex) of the weights that `load` loads.
         run: 0, or the number of the rerun.
         source: the trained network behind one of the column's `sources`.
-        randomised: whether the entrant's answers were seen to depend on its noise.
+        randomised: whether the entrant's answers were seen to depend on its noise; None where
+            nobody has looked, and the trial does.
         draft: what an interrupted run of the same trial had finished; an audit goes on from there.
         salt: keys what the entrant draws and the order in which it is asked. Drawn when a trial
             begins; the one in a record repeats that record.
@@ -64,13 +68,42 @@ class Bench:
     batch_size: int = 128
     run: int = 0
     source: Callable[[Entrant], Source] = no_source
-    randomised: bool = False
+    randomised: bool | None = None
     draft: Draft = field(default_factory=Draft)
     salt: str = field(default_factory=fresh_salt)
 
 
+def settled(target: DefendedModel) -> DefendedModel:
+    """The model in evaluation mode and frozen: itself, or a copy where it was left otherwise.
+
+    Raises:
+        ContractViolation: it was left otherwise and cannot be copied.
+    """
+    network = target.classifier
+    unfrozen = any(parameter.requires_grad for parameter in network.parameters())
+    if unfrozen or any(module.training for module in network.modules()):
+        target = copied(target)
+        target.classifier.eval().requires_grad_(False)
+    return target
+
+
+def copied(target: DefendedModel) -> DefendedModel:
+    """A copy that shares nothing with the model.
+
+    Raises:
+        ContractViolation: it holds what cannot be copied.
+    """
+    try:
+        return deepcopy(target)
+    except (TypeError, RuntimeError) as error:
+        raise ContractViolation(
+            f"{target.defense.chain} cannot be copied ({error}), and who attacks and who judges it "
+            f"are two; hold only what copy.deepcopy copies"
+        ) from error
+
+
 class Guard:
-    """The mode law: an evaluation changes no mode, no flag and no global random state."""
+    """The mode law: an evaluation changes no weight, no mode and no global random state."""
 
     def __init__(self, target: DefendedModel):
         self._target, self._before = target, self._facts(target)
@@ -93,8 +126,16 @@ class Guard:
         return {
             "training mode of a module": [module.training for module in model.modules()],
             "requires_grad of a parameter": [p.requires_grad for p in model.parameters()],
+            "weights": _fingerprint([*model.parameters(), *model.buffers()]),
             "global random state": torch.get_rng_state().numpy().tobytes(),
         }
+
+
+def _fingerprint(tensors: Iterable[Tensor]) -> bytes:
+    sha = hashlib.blake2b()
+    for tensor in tensors:
+        sha.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    return sha.digest()
 
 
 def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
@@ -112,7 +153,7 @@ def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
             "recipe": encode(entrant.recipe),
             "seed": entrant.seed,
             **({"data": entrant.data} if entrant.data else {}),
-            "adaptive": encode(derived_views(entrant.defense, bench.randomised)),
+            "adaptive": encode(derived_views(entrant.defense, bool(bench.randomised))),
             **({"control": encode(control)} if control else {}),
         },
         "column": encode(trial.column),

@@ -16,6 +16,9 @@ TIGHTER = 100
 GAP = 0.02  # of accuracy between two budgets, above which robustness depends on the budget
 
 
+Deployment = Literal["own", "judged-longer", "crafted-longer"]
+
+
 @dataclass(frozen=True)
 class Roles:
     """Who is attacked, who judges, and under which other deployment the inputs are read as well."""
@@ -26,7 +29,7 @@ class Roles:
 
 
 def roles(
-    deployment: Literal["own", "judged-longer", "crafted-longer"],
+    deployment: Deployment,
     target: DefendedModel,
     fresh: DefendedModel,
 ) -> Roles:

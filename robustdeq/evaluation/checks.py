@@ -8,6 +8,7 @@ from torch import Tensor
 from robustdeq import answers
 from robustdeq.defenses.base import DefendedModel, defines_more
 from robustdeq.errors import MissingGradient
+from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
@@ -45,7 +46,11 @@ def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) ->
     third = judge.repeat(x, rows)
     findings = []
     if _moved(first, second) > ROUNDING:
-        findings.append(Finding("nondeterministic", _change(first, second)))
+        # The same to every first comer, it only remembers that it was asked before.
+        again = fresh(x, y, rows).prediction.logits
+        alike = _moved(verdict.prediction.logits, again) <= ROUNDING
+        name = "stateful" if alike else "nondeterministic"
+        findings.append(Finding(name, _change(first, second)))
     elif _moved(first, third) > ROUNDING:
         findings.append(Finding("stateful", _change(first, third)))
     else:
@@ -56,7 +61,12 @@ def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) ->
             findings.append(Finding("stateful", f"near known images {_change(unasked, asked)}"))
     if not findings:
         findings += _denied(judge, x, rows, first)
-    if _moved(third, judge.redraw(x, rows)) > ROUNDING:
+    once, drawn = third, judge
+    if any(finding.name == "stateful" for finding in findings):
+        # What it remembers moves the logits as well; asked cold, only its draws can.
+        drawn = fresh.on(cold(fresh.target, ("stateful",)))
+        once = drawn.repeat(x, rows)
+    if _moved(once, drawn.redraw(x, rows)) > ROUNDING:
         findings.append(Finding("randomised", "another draw, keyed by image, moves the logits"))
     if findings:
         return findings  # coupling cannot be told from noise or memory

@@ -1,4 +1,4 @@
-"""Running a column's attacks: the candidates for every row, and what they cost."""
+"""Running the stages of an attack: the candidates for every row, and what they cost."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,16 +9,19 @@ from torch import Tensor
 
 from robustdeq.answers import labels
 from robustdeq.defenses.base import DefendedModel
-from robustdeq.errors import ContractViolation
+from robustdeq.evaluation.candidates import candidates_of
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Column, Stage
+from robustdeq.evaluation.protocol import Goal, Stage
 from robustdeq.noise import NoiseStream
-from robustdeq.precision import full_precision
+from robustdeq.samples import Samples
 from robustdeq.surrogates.base import Elsewhere, Sources
 from robustdeq.threats.base import ThreatModel
 
-SLACK = 1e-6  # by which float32 rounding may leave the threat set
 _LOGITS = frozenset({"logits"})
+
+
+def unseen(done: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass
@@ -26,9 +29,9 @@ class Crafted:
     """The most damaging candidate of every row, and whether each row withstood all of its own.
 
     Attributes:
-        damage: of that candidate: the judge's `harm`, or for a column whose goal is cost the
-            judge's evaluations.
-        by_stage: what each stage alone put forward (n, *image), where the column's goal is a map.
+        damage: of that candidate: the judge's `harm`, or where the goal is cost the judge's
+            evaluations.
+        by_stage: what each stage alone put forward (n, *image), where the goal is a map.
     """
 
     x: Tensor
@@ -45,103 +48,88 @@ class Crafter:
     Args:
         target: what is attacked.
         judge: decides which candidates succeeded, on a copy of its own.
-        sources: the column's other networks.
-        idle: numbers of the stages that no gradient reaches, and so have nothing to follow.
+        stages: run in turn.
+        goal: that of a column, see `robustdeq.evaluation.protocol.Column`.
         progress: called after every stage of a batch with how many rows that makes, and how many it
             will make: a row of two stages counts twice.
+        sources: the networks that `transfer` views climb.
+        idle: numbers of the stages that no gradient reaches, and so have nothing to follow.
     """
 
     target: DefendedModel
     judge: Judge
     threat: ThreatModel
-    batch_size: int
-    progress: Callable[[int, int], None]
+    stages: tuple[Stage, ...]
+    batch_size: int = 128
+    goal: Goal = "label"
+    progress: Callable[[int, int], None] = unseen
     sources: Sources = ()
     idle: frozenset[int] = frozenset()
 
-    @full_precision()
-    def __call__(
-        self, column: Column, seed: int, x: Tensor, y: Tensor, attacked: Tensor
-    ) -> Crafted:
-        """Attack the rows where `attacked` holds; the others keep their image."""
+    def __call__(self, samples: Samples, seed: int, attacked: Tensor) -> Crafted:
+        """Attack the samples where `attacked` (n,) holds; the others keep their image."""
+        x = samples.images
         crafted = Crafted(x.clone(), x.new_full((len(x),), -torch.inf), attacked.clone())
-        if column.goal == "map":
-            crafted.by_stage = tuple(x.clone() for _ in column.stages)
+        if self.goal == "map":
+            crafted.by_stage = tuple(x.clone() for _ in self.stages)
         chosen, done = attacked.nonzero()[:, 0], 0
-        stages = [each for each in enumerate(column.stages) if each[0] not in self.idle]
+        stages = [each for each in enumerate(self.stages) if each[0] not in self.idle]
         total = len(chosen) * len(stages)
         self.progress(done, total)
-        for rows in chosen.split(self.batch_size):
+        for index in chosen.split(self.batch_size):
             for number, stage in stages:
-                run = _Run(self, column.goal, number, stage, x, y, crafted)
-                run(NoiseStream(seed, self.judge.salt).child("attack", number), rows)
-                done += len(rows)
+                run = _Run(self, number, stage, samples, crafted)
+                run(NoiseStream(seed, self.judge.salt).child("attack", number), index)
+                done += len(index)
                 self.progress(done, total)
         return crafted
 
 
 @dataclass(frozen=True)
 class _Run:
-    """One stage of a column on some rows, entered into what was crafted so far."""
+    """One stage on some samples, entered into what was crafted so far."""
 
     crafter: Crafter
-    goal: str
     number: int
     stage: Stage
-    x: Tensor
-    y: Tensor
+    samples: Samples
     into: Crafted
 
-    def __call__(self, noise: NoiseStream, rows: Tensor) -> None:
-        if self.goal != "label":
-            self._attack(noise, rows)
+    def __call__(self, noise: NoiseStream, index: Tensor) -> None:
+        if self.crafter.goal != "label":
+            self._attack(noise, index)
             return
-        rows = rows[self.into.standing[rows]]
-        lost = self._attack(noise, rows)
+        index = index[self.into.standing[index]]
+        lost = self._attack(noise, index)
         # The surrogate thinks these broken and the judge does not: they are attacked once more.
-        self._attack(noise.child("again"), rows[lost & self.into.standing[rows]])
+        self._attack(noise.child("again"), index[lost & self.into.standing[index]])
 
-    def _attack(self, noise: NoiseStream, rows: Tensor) -> Tensor:
-        """Which of the rows the surrogate thinks broken, after the attack."""
-        if not len(rows):
-            return rows.bool()
-        crafter, stage, x, y = self.crafter, self.stage, self.x[rows], self.y[rows]
+    def _attack(self, noise: NoiseStream, index: Tensor) -> Tensor:
+        """Which of the samples the surrogate thinks broken, after the attack."""
+        if not len(index):
+            return index.bool()
+        crafter, stage, part = self.crafter, self.stage, self.samples.select(index)
         surface = stage.surrogate.bind(crafter.target, noise, crafter.sources)
-        if self.goal != "label":
+        if crafter.goal != "label":
             surface = Elsewhere(surface, None)
-        candidates = stage.attack.perturb(surface, x, y, rows, crafter.threat, noise)
+        candidates = candidates_of(stage.attack, surface, part, crafter.threat, noise)
         self.into.cost.update(surface.cost.counts)
-        require_inside(crafter.threat, x, candidates, stage.attack.plugin_name())
-        self._enter(rows, candidates)
-        return labels(surface.view(candidates[0], rows, _LOGITS).logits) != y
+        self._enter(index, part, candidates)
+        seen = surface.view(candidates[0], part.positions, _LOGITS)
+        return labels(seen.logits) != part.labels
 
-    def _enter(self, rows: Tensor, candidates: Tensor) -> None:
-        judge, into = self.crafter.judge, self.into
-        if self.goal == "cost":
-            effort = [judge.answer(candidate, rows).nfe for candidate in candidates]
+    def _enter(self, index: Tensor, part: Samples, candidates: Tensor) -> None:
+        judge, into, goal = self.crafter.judge, self.into, self.crafter.goal
+        if goal == "cost":
+            effort = [judge.answer(candidate, part.positions).nfe for candidate in candidates]
             each = torch.stack(effort).to(into.damage)
         else:
-            each = torch.stack([judge.harm(x, self.y[rows], rows) for x in candidates])
+            each = torch.stack([judge.harm(x, part.labels, part.positions) for x in candidates])
         worst, chosen = each.max(0)
-        better = worst > into.damage[rows]
-        into.x[rows[better]] = candidates[chosen[better], better.nonzero()[:, 0]]
-        into.damage[rows[better]] = worst[better]
-        if self.goal == "label":
-            into.standing[rows] = into.damage[rows] < 0
+        better = worst > into.damage[index]
+        into.x[index[better]] = candidates[chosen[better], better.nonzero()[:, 0]]
+        into.damage[index[better]] = worst[better].to(into.damage)
+        if goal == "label":
+            into.standing[index] = into.damage[index] < 0
         if into.by_stage:
-            into.by_stage[self.number][rows] = candidates[0]
-
-
-def require_inside(threat: ThreatModel, x: Tensor, candidates: Tensor, attack: str) -> None:
-    """The ball law: nothing outside the threat set is judged, and nothing is clipped in silence.
-
-    Raises:
-        ContractViolation: names the attack and the excess.
-    """
-    for candidate in candidates:
-        worst = threat.excess(x, candidate).max().item()
-        if not worst <= SLACK:
-            raise ContractViolation(
-                f"attack {attack!r} left the {threat.plugin_name()} ball of radius {threat.eps} or "
-                f"[0, 1] by {worst:.3g}; project its result with `threat.project`"
-            )
+            into.by_stage[self.number][index] = candidates[0]

@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,37 +14,36 @@ from torch import Tensor
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import Unchecked
-from robustdeq.evaluation.bench import Bench, Guard, identity, provenance, refused
-from robustdeq.evaluation.budget import budget_findings, roles
+from robustdeq.evaluation.bench import Bench, Guard, identity, provenance, refused, settled
+from robustdeq.evaluation.budget import budget_findings
 from robustdeq.evaluation.checks import (
     Finding,
     gradient_findings,
     postflight,
-    preflight,
     view_mismatch,
 )
 from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.exact_pass import crafted_and_checked
 from robustdeq.evaluation.fates import TABLES, Fate
-from robustdeq.evaluation.forgetful import cold
-from robustdeq.evaluation.judge import Judge, Verdict
+from robustdeq.evaluation.judge import Verdict
 from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.sides import sides
 from robustdeq.evaluation.state_map import states_table
 from robustdeq.evaluation.trial import Trial
 from robustdeq.noise import NoiseStream
-from robustdeq.precision import full_precision
 from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
 from robustdeq.spec import encode
 from robustdeq.surrogates.base import needs_equilibrium
 from robustdeq.surrogates.defended import Defended
+from robustdeq.surroundings import own_surroundings
 
 Tables = dict[str, pa.Table]
 Progress = Callable[[int, int], None]  # (attacked, to attack)
 
 
-@full_precision()
+@own_surroundings()
 def evaluate(
     trial: Trial, bench: Bench, split: Split, progress: Progress = lambda done, total: None
 ) -> tuple[Record, Tables]:
@@ -55,13 +54,12 @@ def evaluate(
             the global random state.
     """
     started = time.monotonic()
-    target = bench.load()
+    target = settled(bench.load())
     if (reason := refusal(trial.column, target)) is not None:
         return refused(trial, bench, target, reason, started), {}
-    guard = Guard(target)
     outcome = _Outcome(trial, bench, target, split, progress)
     record, tables = outcome.record(started)
-    guard.check()
+    outcome.check_untouched()
     return record, tables
 
 
@@ -94,35 +92,43 @@ class _Outcome:
         split: Split,
         progress: Progress,
     ):
-        self._trial, self._bench, self._target = trial, bench, target
-        self._sources = tuple(bench.source(entrant).load() for entrant in trial.sources)
-        places = trial.column.positions(len(split))
-        chosen = split.samples().select(places).to(bench.device)
-        self._x, self._y, self._rows = chosen.images, chosen.labels, chosen.positions
-        self._findings = self._preflight()
-        flags = {finding.name for finding in self._findings}
-        copies = cold(target, flags), cold(bench.load(), flags)
-        self._roles = roles(trial.column.deployment, *copies)
-        self._judge = Judge(self._roles.judged, bench.batch_size, bench.randomised, bench.salt)
+        column = trial.column
+        self._trial, self._target = trial, target
+        self._sources = tuple(settled(bench.source(entrant).load()) for entrant in trial.sources)
+        samples = split.samples().select(column.positions(len(split))).to(bench.device)
+        self._x, self._y, self._rows = samples.images, samples.labels, samples.positions
+        found = sides(
+            bench.load, samples, bench.batch_size, bench.randomised, bench.salt, column.deployment
+        )
+        self._findings, self._roles, self._judge = [*found.findings], found.roles, found.judge
+        self._bench = replace(bench, randomised=found.judge.randomised)
+        asked = (found.attacked, found.judge.target, *self._sources)
+        self._guards = [Guard(model) for model in asked]
         self._clean = self._judge(self._x, self._y, self._rows)
         idle = self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
         self._flips: dict[int, Tensor] = {}
         self._adversarial: dict[int, Verdict] = {}
         craft = Crafter(
-            self._roles.attacked, self._judge, trial.threat, bench.batch_size, progress,
-            self._sources, idle,
+            self._roles.attacked, self._judge, trial.threat, column.stages, bench.batch_size,
+            column.goal, progress, self._sources, idle,
         )  # fmt: skip
         attacked = self._judge.attackable(self._x, self._y, self._rows, self._clean)
         for seed in trial.column.seeds:
-            crafted, findings = crafted_and_checked(
-                craft, trial.column, seed, self._x, self._y, attacked
-            )
+            crafted, findings = crafted_and_checked(craft, samples, seed, attacked)
             self._findings += findings
             self._crafted[seed] = crafted
             self._adversarial[seed] = self._judge(crafted.x, self._y, self._rows)
             self._flips[seed] = self._in_float64(crafted.x, self._adversarial[seed].labels)
             self._check(crafted, self._adversarial[seed])
+
+    def check_untouched(self) -> None:
+        """
+        Raises:
+            ContractViolation: the evaluation changed a model that it asked, or global state.
+        """
+        for guard in self._guards:
+            guard.check()
 
     def robust(self, seed: int) -> Tensor:
         """(n,) which rows withstood everything under one attack seed, by the judge's one draw."""
@@ -170,13 +176,6 @@ class _Outcome:
             self._survival[seed] if self._bench.randomised else None,
             self._trial.threat, self._flips[seed],
         )  # fmt: skip
-
-    def _preflight(self) -> list[Finding]:
-        """The checks of the judged model, on two copies that serve nothing else."""
-        bench, deployment = self._bench, self._trial.column.deployment
-        copies = [roles(deployment, self._target, bench.load()).judged for _ in range(2)]
-        asked, fresh = (Judge(copy, bench.batch_size, salt=bench.salt) for copy in copies)
-        return preflight(asked, fresh, self._x, self._y, self._rows)
 
     def _check_gradient(self) -> frozenset[int]:
         """The stages that no gradient reaches, though their attack follows one."""

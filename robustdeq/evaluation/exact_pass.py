@@ -5,8 +5,9 @@ from dataclasses import replace
 from torch import Tensor
 
 from robustdeq.evaluation.checks import Finding
-from robustdeq.evaluation.crafting import Crafted, Crafter
-from robustdeq.evaluation.protocol import Column, Stage
+from robustdeq.evaluation.crafting import Crafted, Crafter, unseen
+from robustdeq.evaluation.protocol import Stage
+from robustdeq.samples import Samples
 from robustdeq.surrogates.base import needs_equilibrium
 from robustdeq.surrogates.defended import Defended
 
@@ -14,29 +15,36 @@ GAP = 0.01  # of the attacked slice, by which exact mode may break more than a s
 
 
 def crafted_and_checked(
-    craft: Crafter, column: Column, seed: int, x: Tensor, y: Tensor, attacked: Tensor
+    craft: Crafter, samples: Samples, seed: int, attacked: Tensor
 ) -> tuple[Crafted, list[Finding]]:
-    """A column's candidates; where it is in fast mode, held against the exact one.
+    """The candidates of some stages; where they are in fast mode, held against the exact ones.
 
     Whoever it leaves standing is attacked twice more, with the same stages in exact mode and, since
     any second run breaks a few, in fast mode. If the exact run breaks more by over a hundredth of
     all images, the finding `fast-exceeds-exact` says so and what it broke stays broken. Otherwise
     both leave no trace.
     """
-    crafted = craft(column, seed, x, y, attacked)
-    exact = replace(column, stages=tuple(map(_exactly, column.stages)))
-    if exact == column or column.goal != "label" or needs_equilibrium(craft.target) is not None:
+    crafted = craft(samples, seed, attacked)
+    exact = tuple(map(_exactly, craft.stages))
+    if (
+        exact == craft.stages
+        or craft.goal != "label"
+        or needs_equilibrium(craft.target) is not None
+    ):
         return crafted, []
-    quiet = replace(craft, progress=lambda done, total: None)
-    again, slowly = (quiet(each, seed + 1, x, y, crafted.standing) for each in (column, exact))
+    fast_again = replace(craft, progress=unseen)
+    again, slowly = (
+        run(samples, seed + 1, crafted.standing)
+        for run in (fast_again, replace(fast_again, stages=exact))
+    )
     lost = [crafted.standing & ~run.standing for run in (again, slowly)]
     by_fast, by_exact = (int(rows.sum()) for rows in lost)
-    if (by_exact - by_fast) / len(x) <= GAP:
+    if (by_exact - by_fast) / len(samples) <= GAP:
         return crafted, []
     crafted.x[lost[1]], crafted.damage[lost[1]] = slowly.x[lost[1]], slowly.damage[lost[1]]
     crafted.standing &= slowly.standing
     crafted.cost.update(slowly.cost)
-    detail = f"exact mode breaks {by_exact} more, a second fast run {by_fast}, of {len(x)}"
+    detail = f"exact mode breaks {by_exact} more, a second fast run {by_fast}, of {len(samples)}"
     return crafted, [Finding("fast-exceeds-exact", detail)]
 
 

@@ -14,6 +14,7 @@ from robustdeq.precision import full_precision
 
 ALONE = 32  # rows that are also judged in a batch of one
 SELECTION = 20  # draws of a randomised defence that choose among candidates
+ASKED = 64  # inputs that tell whether answers are drawn
 FRESH = 100  # draws that nothing was chosen by, which give its figure
 
 
@@ -45,15 +46,24 @@ class Judge:
         target: freshly built and loaded.
         batch_size: of the first pass; the second uses another one.
         randomised: whether answers depend on the defence's own draws; then candidates are chosen by
-            many of them, and not by the luck of one.
+            many of them, and not by the luck of one. None finds out by asking, on the first inputs
+            for which it matters.
         salt: of the trial: keys the defence's draws and the order in which it is asked.
     """
 
     def __init__(
-        self, target: DefendedModel, batch_size: int, randomised: bool = False, salt: str = ""
+        self,
+        target: DefendedModel,
+        batch_size: int,
+        randomised: bool | None = None,
+        salt: str = "",
     ):
-        self.target, self._batch_size, self.randomised = target, batch_size, randomised
+        self.target, self._batch_size, self._randomised = target, batch_size, randomised
         self.salt, self.noise = salt, NoiseStream(0, salt).child("judge")
+
+    def on(self, target: DefendedModel) -> "Judge":
+        """The same judge of another copy."""
+        return Judge(target, self._batch_size, self._randomised, self.salt)
 
     def __call__(
         self,
@@ -72,13 +82,25 @@ class Judge:
         right = (labels(answers) == y).all(0)
         return Verdict(first, right, change(answers, first.logits.expand_as(answers)).amax((0, 2)))
 
+    @property
+    def randomised(self) -> bool:
+        """Whether answers are known to depend on the defence's own draws."""
+        return bool(self._randomised)
+
+    def draws(self, x: Tensor, rows: Tensor) -> bool:
+        """Whether they do; asked of the first of these inputs where it is not known."""
+        if self._randomised is None and len(x):
+            asked = x[:ASKED], rows[:ASKED]
+            self._randomised = not self.repeat(*asked).equal(self.redraw(*asked))
+        return self.randomised
+
     def harm(self, x: Tensor, y: Tensor, rows: Tensor) -> Float[Tensor, " batch"]:
         """How much a candidate does, (B,): below 0 exactly where the answer is right.
 
         Minus the true class's margin, infinite where there is no answer; of a randomised defence
         minus the share of `SELECTION` draws that are right.
         """
-        if self.randomised:
+        if self.draws(x, rows):
             return -self.share(x, y, rows, SELECTION, "selection")
         logits = self.repeat(x, rows)
         answer, lead = labels(logits), -margin(logits, y)
@@ -97,7 +119,7 @@ class Judge:
         Args:
             clean: what this judge says of these rows, where it has been asked already.
         """
-        if self.randomised:
+        if self.draws(x, rows):
             return self.harm(x, y, rows) < 0
         return (clean or self(x, y, rows)).right
 
@@ -122,7 +144,7 @@ class Judge:
         Args:
             standing: which rows withstood the attack that chose the inputs.
         """
-        if self.randomised:
+        if self.draws(x, rows):
             return self.share(x, y, rows, FRESH, "fresh")
         return standing.float()
 

@@ -23,6 +23,8 @@ from robustdeq.surrogates.base import Surrogate
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
 
+Goal = Literal["label", "cost", "map", "audit"]
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -58,7 +60,7 @@ class Column:
     seeds: tuple[int, ...]
     images: int | None = None
     sources: tuple[Entrant, ...] = ()
-    goal: Literal["label", "cost", "map", "audit"] = "label"
+    goal: Goal = "label"
     deployment: Literal["own", "judged-longer", "crafted-longer"] = "own"
     order: Literal["file", "shuffled"] = "file"
 

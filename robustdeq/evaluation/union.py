@@ -11,12 +11,14 @@ from robustdeq.attacks.rays import RayS
 from robustdeq.attacks.square import Square
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.adaptive import derived_views
+from robustdeq.evaluation.attack import attack
 from robustdeq.evaluation.checks import gradient_findings
-from robustdeq.evaluation.crafting import Crafted, Crafter
+from robustdeq.evaluation.crafting import Crafted
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Column, Stage
+from robustdeq.evaluation.protocol import Stage
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
+from robustdeq.samples import Samples
 from robustdeq.surrogates.after_transfer import AfterTransfer
 from robustdeq.surrogates.after_transient import AfterTransient
 from robustdeq.surrogates.differences import Differences
@@ -118,7 +120,6 @@ def strongest(
     because the last rows to stand are few, and every step of a solve costs something however few
     they are.
     """
-    rows = y.new_tensor(range(len(y)))
-    stages = runnable(stages, target, x, y, rows, judge.salt)
-    craft = Crafter(target, judge, threat, batch_size, lambda done, total: None)
-    return craft(Column("union", stages, (seed,)), seed, x, y, judge.attackable(x, y, rows))
+    samples = Samples.of(x, y)
+    stages = runnable(stages, target, x, y, samples.positions, judge.salt)
+    return attack(target, judge, samples, threat, stages, seed, batch_size=batch_size).crafted

@@ -12,8 +12,8 @@ from robustdeq.answers import answered
 from robustdeq.defenses.base import Card, Defense
 from robustdeq.errors import ContractViolation, by_user
 from robustdeq.evaluation.bench import Guard
+from robustdeq.evaluation.candidates import SLACK
 from robustdeq.evaluation.checks import COUPLING, ROUNDING, gradient_findings
-from robustdeq.evaluation.crafting import SLACK
 from robustdeq.spec import decode, encode
 from robustdeq.surrogates.defended import Defended
 from robustdeq.testing.declarations import misspelled, uncallable

@@ -1,0 +1,72 @@
+"""Asking an attack for candidates: what it is given is a copy, what it gives is checked."""
+
+from typing import Any
+
+from torch import Tensor
+
+from robustdeq.attacks.base import Attack
+from robustdeq.errors import ContractViolation
+from robustdeq.noise import NoiseStream
+from robustdeq.samples import Samples
+from robustdeq.surface import Surface
+from robustdeq.threats.base import ThreatModel
+
+SLACK = 1e-6  # by which float32 rounding may leave the threat set
+MOST = 3  # candidates a row
+
+
+def candidates_of(
+    attack: Attack, surface: Surface, samples: Samples, threat: ThreatModel, noise: NoiseStream
+) -> Tensor:
+    """What an attack puts forward for some samples, (K, B, *image), nobody else's to write into.
+
+    Raises:
+        ContractViolation: it wrote into what it was given, its objective or its view did, or its
+            candidates are not what the contract says. The message names the attack.
+    """
+    name, own = attack.plugin_name(), samples.copy()
+    found = attack.perturb(surface, own.images, own.labels, own.positions, threat, noise)
+    for part in ("images", "labels", "positions"):
+        if not getattr(own, part).equal(getattr(samples, part)):
+            raise ContractViolation(
+                f"attack {name!r}, its objective or its view wrote into the {part} that it was "
+                f"given; work on a copy: `x = x + step` instead of `x += step`"
+            )
+    _require_candidates(found, samples.images, name)
+    found = found.detach().clone()
+    _require_inside(threat, samples.images, found, name)
+    return found
+
+
+def _require_candidates(found: Any, x: Tensor, attack: str) -> None:
+    if not isinstance(found, Tensor):
+        raise ContractViolation(
+            f"attack {attack!r} returned a {type(found).__name__}; expected a tensor of candidates"
+        )
+    if not (1 <= len(found) <= MOST and found.shape[1:] == x.shape) if found.ndim else True:
+        raise ContractViolation(
+            f"attack {attack!r} returned candidates of shape {tuple(found.shape)}; expected 1 to "
+            f"{MOST} for each image, (K, {', '.join(map(str, x.shape))})"
+        )
+    if found.dtype != x.dtype or found.device != x.device:
+        raise ContractViolation(
+            f"attack {attack!r} returned {found.dtype} on {found.device}; expected {x.dtype} on "
+            f"{x.device}, as the images are"
+        )
+    if not bool(found.isfinite().all()):
+        rows = (~found.isfinite()).flatten(2).any(2).any(0)
+        raise ContractViolation(
+            f"attack {attack!r} returned pixels that are NaN or infinite for {int(rows.sum())} of "
+            f"{len(x)} images; keep the last finite point where a step is not finite"
+        )
+
+
+def _require_inside(threat: ThreatModel, x: Tensor, candidates: Tensor, attack: str) -> None:
+    """The ball law: nothing outside the threat set is judged, and nothing is clipped in silence."""
+    for candidate in candidates:
+        worst = threat.excess(x, candidate).max().item()
+        if not worst <= SLACK:
+            raise ContractViolation(
+                f"attack {attack!r} left the {threat.plugin_name()} ball of radius {threat.eps} or "
+                f"[0, 1] by {worst:.3g}; project its result with `threat.project`"
+            )

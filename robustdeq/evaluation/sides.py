@@ -1,0 +1,65 @@
+"""The two sides of an evaluation: who is attacked, and who judges."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.evaluation.bench import settled
+from robustdeq.evaluation.budget import Deployment, Roles, roles
+from robustdeq.evaluation.checks import Finding, preflight
+from robustdeq.evaluation.forgetful import cold
+from robustdeq.evaluation.judge import Judge
+from robustdeq.samples import Samples
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Copies of one model, each asked nothing so far, and what others of its copies answered.
+
+    Attributes:
+        findings: of the checks whether a prediction is a function of its own image.
+    """
+
+    roles: Roles
+    judge: Judge
+    findings: tuple[Finding, ...]
+
+    @property
+    def attacked(self) -> DefendedModel:
+        """The attacker's copy."""
+        return self.roles.attacked
+
+
+def sides(
+    load: Callable[[], DefendedModel],
+    samples: Samples,
+    batch_size: int = 128,
+    randomised: bool | None = None,
+    salt: str = "",
+    deployment: Deployment = "own",
+) -> Sides:
+    """Check a model on samples, then set up those who attack and judge it as the checks demand.
+
+    Everybody who attacks and judges comes through here: a stateful model is asked cold, and a
+    randomized one is judged by shares of its draws.
+
+    Args:
+        load: builds the model afresh.
+        randomised: whether its answers are known to depend on its draws; they are asked about all
+            the same.
+        salt: keys what the defense draws, and the order in which it is asked.
+    """
+
+    def fresh() -> DefendedModel:
+        return settled(load())
+
+    asked, unasked = (
+        Judge(roles(deployment, copy, copy).judged, batch_size, False, salt)
+        for copy in (fresh(), fresh())
+    )
+    part = samples.images, samples.labels, samples.positions
+    findings = preflight(asked, unasked, *part)
+    flags = {finding.name for finding in findings}
+    chosen = roles(deployment, cold(fresh(), flags), cold(fresh(), flags))
+    drawn = bool(randomised) or "randomised" in flags
+    return Sides(chosen, Judge(chosen.judged, batch_size, drawn, salt), tuple(findings))

@@ -1,0 +1,64 @@
+"""Where the trials of a results folder run: the one way from a trained entrant to its record."""
+
+from collections.abc import Callable
+
+import torch
+
+from robustdeq.audits.trial import audit
+from robustdeq.data.base import DataSet
+from robustdeq.defenses.base import Task
+from robustdeq.entrant import Entrant
+from robustdeq.errors import CheckpointError
+from robustdeq.evaluation.bench import Bench, Source
+from robustdeq.evaluation.evaluate import Tables, evaluate
+from robustdeq.evaluation.trial import Trial
+from robustdeq.results.record import Record
+from robustdeq.results.store import ResultStore
+from robustdeq.training.trained import find_trained, load_model
+
+
+def run_trial(
+    trial: Trial,
+    bench: Bench,
+    data: DataSet,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Record, Tables]:
+    """Attack or audit, as the column says; nothing is written."""
+    run = audit if trial.column.goal == "audit" else evaluate
+    return run(trial, bench, data.test, progress)
+
+
+def trained_bench(
+    store: ResultStore, trial: Trial, data: DataSet, device: torch.device, batch_size: int = 128
+) -> Bench:
+    """The bench of a trial whose entrant, and whose sources, are trained in a results folder.
+
+    Raises:
+        CheckpointError: the entrant is not; a source is not, when it is asked for.
+    """
+    task = Task(data.shape, data.classes)
+    trained = find_trained(store, trial.entrant)
+    if trained is None:
+        raise CheckpointError(
+            f"{trial.entrant.chain} seed {trial.entrant.seed} is not trained in {store.root}; run "
+            f"`robustdeq train {trial.entrant.chain}` first"
+        )
+
+    def source(entrant: Entrant) -> Source:
+        found = find_trained(store, entrant)
+        if found is None:
+            raise CheckpointError(
+                f"column {trial.column.name!r} transfers from {entrant.chain} seed {entrant.seed}, "
+                f"which is not trained in {store.root}; `robustdeq run` trains the sources of its "
+                f"protocol first"
+            )
+        return Source(found.checkpoint, lambda: load_model(store, entrant, task, device))
+
+    return Bench(
+        lambda: load_model(store, trial.entrant, task, device),
+        trained.checkpoint,
+        device,
+        batch_size,
+        source=source,
+        randomised=trained.randomised,
+    )

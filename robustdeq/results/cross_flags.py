@@ -8,10 +8,11 @@ import numpy as np
 
 from robustdeq.results.evidence import Member
 from robustdeq.results.record import Record
-from robustdeq.results.statistics import mcnemar
+from robustdeq.results.statistics import mcnemar, wilson
 from robustdeq.spec import canonical
 
 _POINT = 0.01  # of robust accuracy, the smallest difference that is read off a board
+_ABOVE = 0.02  # of clean accuracy beyond the share of the largest class
 _CHANCE = 0.01  # the p value up to which a difference is no chance
 
 
@@ -20,8 +21,19 @@ def cross_flags(member: Member) -> list[str]:
     raised = {
         "fast-exceeds-exact": _fast_exceeds_exact(member.records),
         "transfer-beats-white-box": _transfer_beats_white_box(member),
+        "not-trained": _not_trained(member),
     }
     return [name for name, up in raised.items() if up]
+
+
+def _not_trained(member: Member) -> bool:
+    """Whether the 95 % interval of clean accuracy reaches down to the share of the largest class.
+
+    Two points above it are no training yet: a network that has collapsed on one class answers a
+    few images of another. An interval, since on few images anything may be luck.
+    """
+    right = member.clean[np.isfinite(member.clean)]
+    return wilson(int(right.sum()), len(right)).low <= member.largest + _ABOVE
 
 
 def _transfer_beats_white_box(member: Member) -> bool:

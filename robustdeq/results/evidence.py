@@ -32,6 +32,7 @@ class Member:
         beyond: verdicts by the canonical spec of a further one.
         derived: which of these attack through what the entrant does at inference.
         judged: which images every required column judged.
+        largest: the share of the largest class among the images.
     """
 
     seed: int
@@ -44,6 +45,7 @@ class Member:
     derived: frozenset[str]
     clean: Float[ndarray, " n"]
     judged: Bool[ndarray, " n"]
+    largest: float
     reweighted: bool
 
     @property
@@ -226,6 +228,7 @@ def _member(
         derived=frozenset(canonical(record.column) for record in further if _derived(record)),
         clean=_worst(found.over(found.correct, n) for found in judged.values()),
         judged=np.asarray(~np.isnan([protocol_worst, *cut]).any(axis=0)),
+        largest=max(found.largest_class for found in judged.values()),
         reweighted=any(record.checkpoint != checkpoint for record in belonging),
     )
 

@@ -87,6 +87,13 @@ FLAGS = (
         "Train again, or bound the logits.",
     ),
     Flag(
+        "not-trained",
+        True,
+        "Clean accuracy is not shown to exceed the share of the largest class by 2 points.",
+        "What answers one class to everything cannot be attacked, and its figure is that share.",
+        "Train again with another recipe, and read the training log.",
+    ),
+    Flag(
         "logit-scale",
         True,
         "On more than 1 % of rows the logits' spread leaves 1e-3 to 1e3, or the loss is flat.",

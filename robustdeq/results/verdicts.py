@@ -40,6 +40,11 @@ class Verdicts:
         return self.label[0] == self.clean_pred[0]
 
     @property
+    def largest_class(self) -> float:
+        """The share of the most frequent label."""
+        return float(np.bincount(self.label[0]).max() / self.label.shape[1])
+
+    @property
     def survived(self) -> Float[ndarray, "seeds n"]:
         """1 where an image withstood, 0 where not; a share where answers are random."""
         return self.robust.astype(float) if self.survival is None else self.survival.astype(float)

@@ -278,3 +278,11 @@ def test_a_record_that_contradicts_its_samples_is_refused(tiny):
 def test_an_unknown_protocol_offers_the_nearest(tiny):
     with pytest.raises(UnknownName, match="did you mean 'tiny-v1'"):
         leaderboard(tiny, "tiny-v3")
+
+
+@pytest.mark.parametrize(("right", "flagged"), [(2, True), (4, True), (12, False)])
+def test_a_network_near_the_share_of_the_largest_class_was_not_trained(tiny, right, flagged):
+    # 2 of 12 labels are the most frequent one; 4 of 12 may be luck.
+    add(tiny, "vanilla", survivors(0), wrong=12 - right)
+    assert ("not-trained" in only(tiny).flags) is flagged
+    assert only(tiny).blocked is flagged

@@ -61,19 +61,24 @@ def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) ->
             findings.append(Finding("stateful", f"near known images {_change(unasked, asked)}"))
     if not findings:
         findings += _denied(judge, x, rows, first)
-    once, drawn = third, judge
     if any(finding.name == "stateful" for finding in findings):
         # What it remembers moves the logits as well; asked cold, only its draws can.
-        drawn = fresh.on(cold(fresh.target, ("stateful",)))
-        once = drawn.repeat(x, rows)
-    if _moved(once, drawn.redraw(x, rows)) > ROUNDING:
-        findings.append(Finding("randomised", "another draw, keyed by image, moves the logits"))
+        findings += _drawn(fresh.on(cold(fresh.target, ("stateful",))), x, rows)
+    else:
+        findings += _drawn(judge, x, rows)
     if findings:
         return findings  # coupling cannot be told from noise or memory
     worst = verdict.spread.max().item() / _scale(first)
     if worst > COUPLING:
         findings.append(Finding("row-coupled", f"logits moved by {worst:.2g} of their spread"))
     return findings
+
+
+def _drawn(judge: Judge, x: Tensor, rows: Tensor) -> list[Finding]:
+    """Whether another draw of the defense's own noise moves the logits."""
+    if _moved(judge.repeat(x, rows), judge.redraw(x, rows)) <= ROUNDING:
+        return []
+    return [Finding("randomised", "another draw, keyed by image, moves the logits")]
 
 
 def _denied(judge: Judge, x: Tensor, rows: Tensor, logits: Tensor) -> list[Finding]:

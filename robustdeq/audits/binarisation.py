@@ -162,5 +162,6 @@ def _discriminants(
     """(S + c I)^-1 f for every corner f, S = inner^T inner / n, through an n by n system."""
     n, dim = inner.shape
     ridge = _RIDGE * inner.square().sum() / min(n, dim)
+    ridge = torch.where(ridge > 0, ridge, 1.0)  # of features that stand still any scale will do
     gram = inner @ inner.T + ridge * torch.eye(n, dtype=inner.dtype, device=inner.device)
     return (corners - torch.linalg.solve(gram, inner @ corners.T).T @ inner) * (n / ridge)

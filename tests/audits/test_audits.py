@@ -199,6 +199,10 @@ class TestBinarisation:
         assert not measure.raised
         assert "too easy" in measure.detail
 
+    def test_features_that_stand_still_take_no_plant(self, honest, case):
+        """Logits that are constant up to the boundary made a singular system, which ended it."""
+        assert PLANT.examine(case(wrapped(Scaled, honest, factor=0.0))) == []
+
     def test_a_randomised_defence_is_not_asked(self, honest, case):
         assert PLANT.examine(case(wrapped(Shifting, honest))) == []
 

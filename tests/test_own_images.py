@@ -6,6 +6,7 @@ from commands import robustdeq
 from PIL import Image
 
 from robustdeq.data.image_folder import ImageFolder
+from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.results.protocol import places
 from robustdeq.results.store import ResultStore
 
@@ -103,3 +104,14 @@ def test_the_shuffled_order_never_changes():
     assert places("shuffled", 6, 16) == [1, 6, 9, 0, 8, 5]
     assert places("file", 6, 16) == list(range(6))
     assert sorted(places("shuffled", None, 16)) == list(range(16))
+
+
+@pytest.mark.parametrize("of", ["state-map", "times"])
+def test_a_report_without_records_names_a_command_that_can_run(root, entrants, of):
+    """It once said `robustdeq run own`, which is a name in a file and no protocol to be found."""
+    assert robustdeq("run", "own").refuses("unknown protocol 'own'")
+    path, runs = protocol(root, ""), root.parent / "runs"
+    rules = load_protocol(str(path))
+    ResultStore(runs).write_protocol("own", rules.resolved(16))
+    answer = robustdeq("report", "--of", of, "--results", runs)
+    assert answer.refuses(f"`robustdeq run PROTOCOL --results {runs}` with its name or TOML file")

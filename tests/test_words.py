@@ -31,3 +31,11 @@ def test_every_core_dependency_is_imported_by_the_package():
     modules = {name: {"pillow": "PIL"}.get(name, name) for name in wanted}
     unused = [n for n, m in modules.items() if not re.search(rf"(import|from) {m}\b", text)]
     assert unused == []
+
+
+def test_every_mark_is_carried_by_a_test():
+    root = Path(robustdeq.__file__).parent.parent
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    marks = [each.partition(":")[0] for each in project["tool"]["pytest"]["ini_options"]["markers"]]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py"))
+    assert [mark for mark in marks if f"pytest.mark.{mark}" not in text] == []

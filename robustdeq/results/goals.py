@@ -68,7 +68,7 @@ def _records(store: ResultStore, protocol: str, goal: str) -> list[tuple[str, li
     if not by_chain:
         raise StoreError(
             f"{store.root} has no record of {protocol} whose goal is {goal!r}; run "
-            f"`robustdeq run {protocol}` first"
+            f"`robustdeq run PROTOCOL --results {store.root}` with its name or TOML file first"
         )
     return sorted(by_chain.items())
 

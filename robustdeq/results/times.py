@@ -48,7 +48,8 @@ def times(store: ResultStore, protocol: str) -> str:
     efforts = [_effort(each, rates) for each in evidence if each.complete]
     if not efforts:
         raise StoreError(
-            f"{store.root} has no complete entrant of {protocol}; run `robustdeq run {protocol}`"
+            f"{store.root} has no complete entrant of {protocol}; run "
+            f"`robustdeq run PROTOCOL --results {store.root}` with its name or TOML file first"
         )
     yard = next((each for each in efforts if each.entrant == YARDSTICK), None)
     efforts.sort(key=lambda each: each.work)

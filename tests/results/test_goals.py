@@ -183,7 +183,7 @@ def test_a_matrix_without_a_complete_row_has_no_time(store):
 
 @pytest.mark.parametrize("tell", [slow_down, state_map])
 def test_a_report_of_what_nobody_ran_says_what_to_run(goals, tell):
-    with pytest.raises(StoreError, match="run `robustdeq run tiny-v1` first"):
+    with pytest.raises(StoreError, match=r"run `robustdeq run PROTOCOL --results .* first"):
         tell(goals, "tiny-v1")
 
 

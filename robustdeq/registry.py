@@ -13,22 +13,16 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import ClassVar
 
-from robustdeq.errors import (
-    ContractViolation,
-    PluginEnded,
-    RobustDEQError,
-    SpecError,
-    UnknownName,
-    by_user,
-    ended,
-)
+from robustdeq.errors import ContractViolation, SpecError, UnknownName
+from robustdeq.homes import LONE, RENAMED, default_name
+from robustdeq.importing import importing
+from robustdeq.plugin_files import files_of, forget_changed, listening
 
 # kind -> its contract; the package that holds the contract's `base` module holds the plug-ins.
 CONTRACTS = {
@@ -44,14 +38,14 @@ CONTRACTS = {
     "threats": "ThreatModel",
 }
 _INSIDE = {"loops": "training.loops"}  # kinds whose package lies within another one
-_LONE = "robustdeq_lone_files"
 
 
 class Plugin:
-    """What every contract inherits: a frozen dataclass whose name is its file's.
+    """What every contract inherits: a frozen dataclass with a name of its own.
 
-    `version` is bumped whenever the plug-in's numbers change, so that old and new records are never
-    mixed.
+    `version` is bumped whenever a shipped plug-in's numbers change, so that old and new records are
+    never mixed. What comes from elsewhere is told apart by its content as well. A class attribute
+    `name` may state the name; where there is a file, it is the file's.
     """
 
     kind: ClassVar[str]
@@ -59,8 +53,17 @@ class Plugin:
 
     @classmethod
     def plugin_name(cls) -> str:
-        """The file stem, with dashes: `random_states.py` is `random-states`."""
-        return cls.__module__.rpartition(".")[2].replace("_", "-")
+        """As stated by the class itself, else by default: see `robustdeq.homes.default_name`."""
+        stated = vars(cls).get("name")
+        return stated if isinstance(stated, str) else default_name(cls, cls.kind)
+
+    def files(self) -> Iterable[str | Path]:
+        """The files that it reads, beside its source and those that source or fields name."""
+        return ()
+
+    def relies_on(self) -> Iterable[tuple[str, str]]:
+        """(kind, name) of the plug-ins that it names by class attributes."""
+        return ()
 
     @classmethod
     def from_text(cls, text: str) -> "Plugin":
@@ -98,6 +101,7 @@ def find(kind: str, name: str) -> type:
     """
     if name in (lone := _lone(kind)):
         return lone[name]
+    name = RENAMED.get((kind, name), name)
     if name in _stems(kind):
         module = importlib.import_module(_module_name(kind, name))
         if _plugins(module, kind):
@@ -122,42 +126,29 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
     stem = path.stem.replace("-", "_")
     if not stem.isidentifier():
         raise SpecError(f"plug-in file {path.name!r} is no Python name; use letters, digits, _")
-    spec = importlib.util.spec_from_file_location(f"{_LONE}.{stem}", path)
+    spec = importlib.util.spec_from_file_location(f"{LONE}.{stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     before = sys.modules.get(spec.name)
     if before is not None and before.__file__ != module.__file__:
         raise SpecError(f"{path} would hide the plug-in {before.__file__}; rename one of the files")
+    forget_changed()
     sys.modules[spec.name] = module  # dataclasses look their own module up
     try:
-        with _importing(str(path)):
-            spec.loader.exec_module(module)
-        return [_provided(module, path)]
+        with importing(str(path)), listening() as opened:
+            exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), vars(module))
+        kind, found = _provided(module, path)
+        files_of(found, opened, free=kind == "data")
+        return [(kind, found.plugin_name())]
     except BaseException:
         del sys.modules[spec.name]
         raise
 
 
-@contextmanager
-def _importing(plugin: str) -> Iterator[None]:
-    """Tell in a sentence why somebody's plug-in cannot be imported."""
-    try:
-        yield
-    except SyntaxError as error:
-        raise SpecError(f"{plugin}, line {error.lineno}: {error.msg}") from error
-    except RobustDEQError:
-        raise
-    except Exception as error:
-        line = traceback.extract_tb(error.__traceback__)[-1]
-        raise SpecError(
-            f"plug-in {plugin} cannot be imported: {type(error).__name__}: {error} "
-            f"({line.filename}, line {line.lineno})"
-        ) from error
-    except BaseException as error:
-        if by_user(error):
-            raise
-        raise PluginEnded(f"plug-in {plugin} cannot be imported: {ended(error)}") from error
+def is_shipped(kind: str, name: str) -> bool:
+    """Whether a name is that of a file of this package."""
+    return RENAMED.get((kind, name), name) in _stems(kind)
 
 
 def contract(kind: str) -> type[Plugin]:
@@ -171,18 +162,18 @@ def _module_name(kind: str, name: str) -> str:
     return f"robustdeq.{_INSIDE.get(kind, kind)}.{name.replace('-', '_')}"
 
 
-def _provided(module: ModuleType, path: Path) -> tuple[str, str]:
-    """The (kind, name) of the one plug-in in a lone file's module."""
+def _provided(module: ModuleType, path: Path) -> tuple[str, type[Plugin]]:
+    """The kind and class of the one plug-in in a lone file's module."""
     kinds = [kind for kind in CONTRACTS if _plugins(module, kind)]
     if len(kinds) != 1:
         raise ContractViolation(
             f"{path} defines plug-ins of {len(kinds)} kinds; expected one class that inherits "
             f"one contract, for example robustdeq.defenses.base.Defense or Wrapper"
         )
-    name = _sole_plugin(module, kinds[0]).plugin_name()
-    if name in _own(kinds[0]):
+    found = _sole_plugin(module, kinds[0])
+    if (name := found.plugin_name()) in _own(kinds[0]):
         raise SpecError(f"{path} would hide the shipped {name!r} of {kinds[0]}; rename the file")
-    return kinds[0], name
+    return kinds[0], found
 
 
 def _own(kind: str) -> set[str]:
@@ -191,14 +182,15 @@ def _own(kind: str) -> set[str]:
     return {name for name, module in modules.items() if _plugins(module, kind)}
 
 
-def _stems(kind: str) -> set[str]:
+@cache
+def _stems(kind: str) -> frozenset[str]:
     folder = importlib.import_module(contract(kind).__module__.rpartition(".")[0])
     stems = {module.name for module in pkgutil.iter_modules(folder.__path__)}
-    return {stem.replace("_", "-") for stem in stems - {"base"}}
+    return frozenset(stem.replace("_", "-") for stem in stems - {"base"})
 
 
 def _lone(kind: str) -> dict[str, type]:
-    modules = [m for n, m in list(sys.modules.items()) if n.startswith(f"{_LONE}.")]
+    modules = [m for n, m in list(sys.modules.items()) if n.startswith(f"{LONE}.")]
     return {
         m.__name__.rpartition(".")[2].replace("_", "-"): _sole_plugin(m, kind)
         for m in modules
@@ -211,7 +203,7 @@ def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _checked(entry: importlib.metadata.EntryPoint, kind: str) -> type:
-    with _importing(entry.value):
+    with importing(entry.value), listening() as opened:
         found = entry.load()
     if (
         inspect.isclass(found)
@@ -219,6 +211,7 @@ def _checked(entry: importlib.metadata.EntryPoint, kind: str) -> type:
         and not inspect.isabstract(found)
         and found.plugin_name() == entry.name
     ):
+        files_of(found, opened, free=kind == "data")
         return found
     raise ContractViolation(
         f"the entry point {entry.name!r} of robustdeq.{kind} is {entry.value}; expected a "
@@ -243,5 +236,11 @@ def _sole_plugin(module: ModuleType, kind: str) -> type:
     if len(plugins) != 1:
         raise ContractViolation(
             f"{module.__name__} defines {len(plugins)} plug-ins of {kind}; expected one per file"
+        )
+    stated, expected = plugins[0].plugin_name(), default_name(plugins[0], kind)
+    if stated != expected:
+        raise ContractViolation(
+            f"{module.__file__} states the name {stated!r}, but a plug-in is found by its file, "
+            f"which says {expected!r}: rename one of the two"
         )
     return plugins[0]

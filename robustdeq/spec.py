@@ -16,10 +16,12 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
+from robustdeq.content import content
 from robustdeq.errors import SpecError, nearest
 from robustdeq.registry import Plugin, find
 
 T = TypeVar("T")
+_IDENTITY = ("name", "version", "content")  # what a plug-in's table says beside its fields
 
 
 def encode(value: Any) -> Any:
@@ -33,7 +35,7 @@ def encode(value: Any) -> Any:
             if not _is_default(field, getattr(value, field.name))
         }
         if isinstance(value, Plugin):
-            return {"name": value.plugin_name(), "version": value.version, **fields}
+            return _identified(value, fields)
         return fields
     if isinstance(value, (tuple, list)):
         return [encode(item) for item in value]
@@ -44,6 +46,27 @@ def encode(value: Any) -> Any:
     if value is None or isinstance(value, (str, int, float, bool)):
         return value
     raise SpecError(f"{value!r} of type {type(value).__name__} cannot be written in a spec")
+
+
+def _identified(plugin: Plugin, fields: dict[str, Any]) -> dict[str, Any]:
+    """A plug-in's table: its name and version, its content where these do not say it, its fields.
+
+    Raises:
+        SpecError: a field has the name of one of these, or the content cannot be told.
+    """
+    name, told = plugin.plugin_name(), content(plugin)
+    for field in dataclasses.fields(plugin):  # type: ignore[arg-type]
+        if field.name in _IDENTITY:
+            raise SpecError(
+                f"{name!r} has a field {field.name!r}, under which a spec writes what the plug-in "
+                f"is; give the field another name"
+            )
+    return {
+        "name": name,
+        "version": plugin.version,
+        **({"content": told} if told else {}),
+        **fields,
+    }
 
 
 def decode(wanted: type[T], data: Any, where: str = "") -> T:
@@ -150,7 +173,7 @@ def _decode_plugin(wanted: type[Plugin], data: Any, where: str) -> Plugin:
         return _located(lambda: wanted.from_text(data), where)
     _expect(isinstance(data, dict) and "name" in data, "a name, or a table with one", data, where)
     fields = dict(data)
-    name, version = fields.pop("name"), fields.pop("version", None)
+    name, version, recorded = (fields.pop(key, None) for key in _IDENTITY)
     _expect(isinstance(name, str), "the name of a plug-in", name, where)
     found = _located(lambda: find(wanted.kind, name), where)
     if version is not None and version != found.version:
@@ -158,7 +181,14 @@ def _decode_plugin(wanted: type[Plugin], data: Any, where: str) -> Plugin:
             f"{where or name}: written for version {version} of {name!r}, but this is version "
             f"{found.version}; its numbers changed in between, so run it again"
         )
-    return _decode_fields(found, fields, where or name)
+    plugin = _decode_fields(found, fields, where or name)
+    if recorded is not None and recorded != (present := content(plugin)):
+        raise SpecError(
+            f"{where or name}: written for content {str(recorded)[:8]} of {name!r}, but this is "
+            f"{f'content {present[:8]}' if present else 'a shipped plug-in'}; its source or a file "
+            f"that it reads changed in between, so run it again, or load the original by --plugin"
+        )
+    return plugin
 
 
 def _decode_fields(wanted: type, data: dict, where: str) -> Any:

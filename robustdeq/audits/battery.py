@@ -12,6 +12,7 @@ from torch import Tensor
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE
 from robustdeq.audits.outsiders import left_by_union
+from robustdeq.content import content
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import Unchecked
 from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
@@ -58,6 +59,12 @@ class Report:
     def flags(self) -> list[str]:
         """The raised ones, each of them once."""
         return list(dict.fromkeys(line.flag for line in self.lines if line.outcome == "raised"))
+
+
+def own_audits() -> tuple[str, ...]:
+    """The audits that do not come with the package, by name and content."""
+    found = {name: find("audits", name)() for name in names("audits")}
+    return tuple(f"{name} {content(audit)}" for name, audit in found.items() if content(audit))
 
 
 @own_surroundings()

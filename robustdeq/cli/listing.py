@@ -90,7 +90,7 @@ def _fields(plugin: type) -> list[str]:
 def _plain(encoded: Any) -> str:
     """A spec as TOML writes it; a plug-in at its own defaults by its name, none as a dash."""
     if isinstance(encoded, dict):
-        fields = {key: value for key, value in encoded.items() if key != "version"}
+        fields = {key: value for key, value in encoded.items() if key not in ("version", "content")}
         if set(fields) == {"name"}:
             return _plain(fields["name"])
         return f"{{ {', '.join(f'{key} = {_plain(value)}' for key, value in fields.items())} }}"

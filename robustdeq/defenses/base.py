@@ -94,6 +94,14 @@ class Defense(Plugin, ABC):
         return self.inference
 
     @property
+    def parts(self) -> "tuple[Defense, ...]":
+        """The defences of the chain, outermost first."""
+        return (self,)
+
+    def relies_on(self) -> tuple[tuple[str, str], ...]:
+        return (("loops", self.loop),)
+
+    @property
     def control(self) -> "Defense | None":
         """What alone it may be ranked against, on equal epochs; None where that is every row."""
         return None
@@ -181,7 +189,7 @@ class Wrapper(Defense, ABC):
                 f"{self.base.plugin_name()!r}; inference wrappers stand outermost"
             )
         inner = self.base.chain.split("/")
-        if self.plugin_name() in inner:
+        if type(self) in [type(part) for part in self.base.parts]:
             raise SpecError(f"{self.chain!r} wraps {self.plugin_name()!r} around itself")
         if self.stage == "training" and self.base.loop != Defense.loop:
             _, _, rest = self.base.chain.partition("/")
@@ -203,6 +211,14 @@ class Wrapper(Defense, ABC):
     @property
     def at_inference(self) -> Inference:
         return self.inference | self.base.at_inference
+
+    @property
+    def parts(self) -> tuple[Defense, ...]:
+        return (self, *self.base.parts)
+
+    def relies_on(self) -> tuple[tuple[str, str], ...]:
+        stated = type(self).loop  # else it is the base's affair
+        return (("loops", stated),) if isinstance(stated, str) else ()
 
     @property
     def control(self) -> Defense | None:

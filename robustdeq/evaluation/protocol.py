@@ -49,6 +49,7 @@ class Column:
             attack early, and the candidate of most evaluations is kept. "map" runs every stage on
             every image for its whole budget and judges what each found at every state on the way.
             "audit" runs every audit instead of stages, of which it has none.
+        audits: of an audit, those that do not come with the package, each with its content.
         deployment: "own", or which side of the trial is given four times the solver's budget at a
             hundredth of its tolerance: "judged-longer" or "crafted-longer".
 
@@ -63,6 +64,7 @@ class Column:
     goal: Goal = "label"
     deployment: Literal["own", "judged-longer", "crafted-longer"] = "own"
     order: Literal["file", "shuffled"] = "file"
+    audits: tuple[str, ...] = ()
 
     def __post_init__(self):
         needed = max((stage.surrogate.needs_sources for stage in self.stages), default=0)

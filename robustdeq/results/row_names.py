@@ -37,11 +37,12 @@ def _named(settings: dict[str, Any]) -> list[str]:
 
 def _flat(entrant: dict[str, Any]) -> list[tuple[str, str]]:
     """Every setting of an entrant with its path."""
-    data = [("data", entrant["data"][:8])] if entrant.get("data") else []
+    data = _leaves(entrant["data"], "data.") if entrant.get("data") else []
     return [*_leaves(entrant["recipe"], ""), *_leaves(entrant["defense"], "defense."), *data]
 
 
 def _leaves(value: Any, path: str) -> list[tuple[str, str]]:
     if isinstance(value, dict):
         return [leaf for key in value for leaf in _leaves(value[key], f"{path}{key}.")]
-    return [(path.rstrip("."), str(value))]
+    text = str(value)[:8] if path.endswith(("data.", "content.")) else str(value)
+    return [(path.rstrip("."), text)]

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from robustdeq.content import declare
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Batch, DefendedModel, Task
 from robustdeq.entrant import Entrant
@@ -74,6 +75,8 @@ def build(entrant: Entrant, task: Task) -> Classifier:
 
     Torch's global generator is left as it was.
     """
+    for part in entrant.defense.parts:
+        declare(part)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(NoiseStream(entrant.seed).child("weights").seed)
         network = entrant.defense.build(task)

@@ -11,6 +11,7 @@ from robustdeq.cli.options import (
     data_of,
     own_defenses,
     refuse_failures,
+    tell_changes,
 )
 from robustdeq.results.store import ResultStore
 
@@ -62,6 +63,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _audit(options: Namespace) -> int:
     from dataclasses import replace
 
+    from robustdeq.audits.battery import own_audits
     from robustdeq.engines.local import place
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.row import Row
@@ -74,7 +76,9 @@ def _audit(options: Namespace) -> int:
     if options.entrant is None and not own:
         raise SpecError("no entrant to audit; give a chain such as trades/vanilla, or --plugin")
     attacks = (options.attack_seed, options.attack_seed + 1)
-    column = Column("audit", (), attacks, options.images, goal="audit", order="shuffled")
+    column = Column(
+        "audit", (), attacks, options.images, goal="audit", order="shuffled", audits=own_audits()
+    )
     protocol = replace(load_protocol(options.protocol), columns=(column,), adaptive=None)
     data = data_of(protocol)
     images = len(data.test)
@@ -85,6 +89,7 @@ def _audit(options: Namespace) -> int:
     seed = protocol.training_seeds[0] if options.seed is None else options.seed
     for entry in entries:
         audited = replace(protocol.entered(entry.entrant, data), seed=seed)
+        tell_changes(store, [audited])
         row = Row(protocol, audited, *settings)
         refuse_failures(fill([row], images, where, lambda entrant: None))
         trial = Trial(audited, column, protocol.slice(images), protocol.threat)

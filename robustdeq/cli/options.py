@@ -8,8 +8,11 @@ from robustdeq.errors import SpecError, TrialsFailed, UnknownName
 from robustdeq.results.store import ResultStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from robustdeq.data.base import DataSet
     from robustdeq.engines.outcome import Outcome
+    from robustdeq.entrant import Entrant
     from robustdeq.evaluation.protocol import Protocol
     from robustdeq.evaluation.roster import Entry
 
@@ -141,6 +144,15 @@ def data_of(protocol: "Protocol") -> "DataSet":
     for note in data.notes:
         say(f"{protocol.name}: {note}")
     return data
+
+
+def tell_changes(store: ResultStore, entrants: "Iterable[Entrant]") -> None:
+    """Say of each entrant that is not known here any more why that is so."""
+    from robustdeq.engines.outcome import say
+    from robustdeq.training.changes import changes
+
+    for sentence in changes(store, entrants):
+        say(sentence)
 
 
 def refuse_failures(outcomes: "list[Outcome]") -> None:

@@ -13,6 +13,7 @@ from robustdeq.cli.options import (
     data_of,
     own_defenses,
     refuse_failures,
+    tell_changes,
 )
 from robustdeq.results.store import ResultStore
 
@@ -93,6 +94,7 @@ def _run(options: Namespace) -> int:
         for entry in entries
         for entrant in protocol.lineup([entry.entrant], data, options.seed)
     ]
+    tell_changes(store, (row.entrant for row in rows))
 
     def row_done(entrant: "Entrant") -> None:
         if told := _row(store, protocol.name, entrant.chain):

@@ -12,6 +12,7 @@ from robustdeq.cli.options import (
     data_of,
     own_defenses,
     refuse_failures,
+    tell_changes,
 )
 from robustdeq.results.store import ResultStore
 
@@ -47,6 +48,7 @@ def _train(options: Namespace) -> int:
     entrants = protocol.lineup((entry.entrant for entry in entries), data, options.seed)
     where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)
+    tell_changes(store, entrants)
     jobs = trainings(entrants, protocol, options.results, where.device, not options.quiet)
 
     def job_done(outcome: Outcome) -> tuple[Job, ...]:

@@ -12,7 +12,7 @@ from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
 from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.engines.outcome import Outcome, bar_line, failed, say
-from robustdeq.engines.training import loaded
+from robustdeq.engines.training import loaded, require_same
 from robustdeq.entrant import Entrant
 from robustdeq.errors import AlreadyStored, CheckpointError, StoreError
 from robustdeq.evaluation.adaptive import derived_columns
@@ -87,15 +87,20 @@ class Row:
 
     def attacks(self, images: int) -> "list[Attacking]":
         """A job for each missing trial."""
-        return [Attacking(self, trial) for trial in self.missing(images)]
+        return [Attacking(self, trial, trial.id) for trial in self.missing(images)]
 
 
 @dataclass(frozen=True)
 class Attacking:
-    """A job that runs one trial of a trained entrant and stores its record."""
+    """A job that runs one trial of a trained entrant and stores its record.
+
+    Attributes:
+        id: what the trial is called where the job was made.
+    """
 
     row: Row
     trial: Trial
+    id: str
 
     def run(self) -> Outcome:
         """Attack, judge and store.
@@ -125,9 +130,11 @@ class Attacking:
             bar.update(done - bar.n)
 
         with bar:
+            require_same(trial.entrant.chain, self.id, trial.id)
             require_digest(trial.entrant, data)
             bench = self._bench(store, data)
             record, tables = run_trial(trial, bench, data, advance)
+        require_same(trial.entrant.chain, self.id, record.trial)
         stored = _append(store, record, tables, row.again)
         bench.draft.discard()
         if not stored:

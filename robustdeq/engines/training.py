@@ -10,7 +10,7 @@ import torch
 from robustdeq.data.base import DataSet
 from robustdeq.engines.outcome import Outcome, bar_line, failed
 from robustdeq.entrant import Entrant
-from robustdeq.errors import StoreError
+from robustdeq.errors import SpecError, StoreError
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.results.store import ResultStore
 from robustdeq.training.trained import ensure_trained
@@ -22,10 +22,12 @@ class Training:
 
     Attributes:
         entrants: those that share their weights, so that no two jobs train one network.
+        ids: what they are called where the job was made.
     """
 
     protocol: Protocol
     entrants: tuple[Entrant, ...]
+    ids: tuple[str, ...]
     results: Path
     device: str
     progress: bool = True
@@ -38,8 +40,9 @@ class Training:
         """
         data, store = loaded(self.protocol), ResultStore(self.results)
         finished, failures = [], []
-        for entrant in self.entrants:
+        for entrant, name in zip(self.entrants, self.ids, strict=True):
             try:
+                require_same(entrant.chain, name, entrant.id)
                 line = bar_line(self.progress)
                 ensure_trained(store, entrant, data, torch.device(self.device), line)
             except StoreError:
@@ -59,7 +62,23 @@ def trainings(
     for entrant in entrants:
         groups.setdefault(entrant.trained.id, {})[entrant.id] = entrant
     shared = (tuple(group.values()) for group in groups.values())
-    return [Training(protocol, group, results, device, progress) for group in shared]
+    return [
+        Training(protocol, group, tuple(one.id for one in group), results, device, progress)
+        for group in shared
+    ]
+
+
+def require_same(chain: str, before: str, now: str) -> None:
+    """Refuse to go on with a plug-in whose files have changed, under the name of the old ones.
+
+    Raises:
+        SpecError: two ids of one entrant or trial differ.
+    """
+    if before != now:
+        raise SpecError(
+            f"{chain}: a plug-in's source, or a file that it reads, has changed while this command "
+            f"runs; run the same command again"
+        )
 
 
 def reloaded(protocol: Protocol) -> DataSet:

@@ -41,8 +41,22 @@ def places(order: str, images: int | None, there: int) -> list[int]:
 
 def view_label(view: dict[str, Any]) -> str:
     """An encoded view with the fields that are not its defaults: "intermediate state 4"."""
-    fields = [f"{key} {view[key]}" for key in view if key not in ("name", "version")]
+    fields = [f"{key} {view[key]}" for key in view if key not in ("name", "version", "content")]
     return " ".join([view["name"], *fields])
+
+
+def first_difference(a: Any, b: Any, where: str = "") -> tuple[str, str, str]:
+    """Where two different specs differ first, as "columns[1].stages[0].attack.content", and how."""
+    pairs: list[tuple[str, Any, Any]] = []
+    if isinstance(a, dict) and isinstance(b, dict):
+        keys = dict.fromkeys([*a, *b])
+        pairs = [(f"{where}.{key}".lstrip("."), a.get(key), b.get(key)) for key in keys]
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        pairs = [(f"{where}[{i}]", *pair) for i, pair in enumerate(zip(a, b, strict=True))]
+    for place, one, other in pairs:
+        if one != other:
+            return first_difference(one, other, place)
+    return where, "absent" if a is None else repr(a), "absent" if b is None else repr(b)
 
 
 def derived_column(template: dict[str, Any], view: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from robustdeq.errors import ContractViolation, SpecError, StoreError, UnknownNa
 from robustdeq.results.cross_proof import disagreements
 from robustdeq.results.files import listed, read_text, refuse_existing, write, write_once
 from robustdeq.results.proof import prove, proving
-from robustdeq.results.protocol import ResolvedProtocol
+from robustdeq.results.protocol import ResolvedProtocol, first_difference
 from robustdeq.results.record import Record
 from robustdeq.results.record_file import RecordFile, pack
 from robustdeq.results.retraction import SCHEMA as RETRACTION_SCHEMA
@@ -18,7 +18,7 @@ from robustdeq.results.retraction import Retraction
 from robustdeq.results.schema1 import OldRecordFile
 from robustdeq.results.tables import conform
 from robustdeq.results.verdicts import Verdicts
-from robustdeq.spec import decode
+from robustdeq.spec import decode, encode
 
 
 class ResultStore:
@@ -180,10 +180,12 @@ class ResultStore:
         except StoreError:
             if not path.exists():  # else another process stored it meanwhile
                 raise
-        if self.protocol(name) != protocol:
+        if (stored := self.protocol(name)) != protocol:
+            where, before, now = first_difference(encode(stored), encode(protocol))
             raise StoreError(
-                f"{path} holds another protocol {name!r}; a released protocol never changes, "
-                "so give the new one a new name or use another results folder"
+                f"{path} holds another protocol {name!r}: {where} is {before} there, and now "
+                f"{now}; a released protocol never changes, so give the new one a new name or use "
+                f"another results folder"
             )
         return path
 

@@ -130,7 +130,8 @@ def _module_file(name: str, beside: Path) -> Path | None:
 def _strings_that_are_files(tree: ast.AST, folder: Path) -> Iterator[Path]:
     """The files that strings name, from the source's folder or from the present one.
 
-    Strings that make one path, by `/` or as the arguments of one call, are tried together, too.
+    A bare word names none, since a file of that name may come and go by chance. Strings that make
+    one path, by `/` or as the arguments of one call, are tried together, too.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
@@ -140,7 +141,7 @@ def _strings_that_are_files(tree: ast.AST, folder: Path) -> Iterator[Path]:
         else:
             continue
         for path in (folder / text, Path(text)):
-            if is_file(path):
+            if looks_like_path(text) and is_file(path):
                 yield path.resolve()
 
 

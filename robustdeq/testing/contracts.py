@@ -62,7 +62,7 @@ class DefenseContract:
 
     def test_specification(self) -> None:
         """It is a frozen dataclass, and its fields survive a specification file."""
-        for part in map(type, self.subject.parts()):
+        for part in map(type, self.subject.defense.parts):
             if "__dataclass_fields__" not in vars(part):
                 raise ContractViolation(
                     f"{part.__name__} is not a dataclass of its own, so its fields are no "
@@ -90,7 +90,7 @@ class DefenseContract:
 
     def test_names(self) -> None:
         """Its names are the contract's or its own, and its hooks take what they are handed."""
-        for part in map(type, self.subject.parts()):
+        for part in map(type, self.subject.defense.parts):
             for complaint in (*misspelled(part), *uncallable(part)):
                 raise ContractViolation(complaint)
 

@@ -41,7 +41,7 @@ def _idle(defense: Defense) -> str | None:
 
 
 def _fixed(defense: Defense) -> str | None:
-    for part in Subject(defense).parts():
+    for part in defense.parts:
         if isinstance(part, Wrapper) and part.inference.acts and part.stage != "inference":
             return (
                 f"{part.plugin_name()} acts at inference and has the stage {part.stage!r}: the "

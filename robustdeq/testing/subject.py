@@ -139,17 +139,10 @@ class Subject:
         text = (str(error).splitlines() or ["no message"])[0]
         sentence = f"{type(error).__name__}: {text}"
         frames = traceback.extract_tb(error.__traceback__)
-        for file in (inspect.getfile(type(part)) for part in self.parts()):
+        for file in (inspect.getfile(type(part)) for part in self.defense.parts):
             if lines := [frame.lineno for frame in frames if frame.filename == file]:
                 return f"{sentence}; expected an answer: mend {file}, line {lines[-1]}"
         return f"{sentence}; expected an answer: mend the defence"
-
-    def parts(self) -> list[Defense]:
-        """The chain, outermost first."""
-        parts = [self.defense]
-        while isinstance(parts[-1], Wrapper):
-            parts.append(parts[-1].base)
-        return parts
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def load_model(
     from robustdeq.training.trained import load_model as load
 
     with own_surroundings():
-        _, entrant, data = _entered(chain, results, protocol, seed)
+        _, entrant, data = _entered(chain, protocol, seed)
         task = Task(data.shape, data.classes)
         return load(ResultStore(results), entrant, task, torch.device("cpu"))
 
@@ -133,7 +133,7 @@ def evaluate(
     from robustdeq.workbench import run_trial, trained_bench
 
     with own_surroundings():
-        rules, entrant, data = _entered(chain, results, protocol, seed)
+        rules, entrant, data = _entered(chain, protocol, seed)
         store = ResultStore(results)
         trained = find_trained(store, entrant)
         drawn = trained is not None and trained.randomised
@@ -158,19 +158,13 @@ def compare(a: str, b: str, results: str | Path = "runs", protocol: str = DEFAUL
     return compare_entrants(ResultStore(results), protocol, a, b)
 
 
-def _entered(
-    chain: str, results: str | Path, protocol: str, seed: int
-) -> "tuple[Protocol, Entrant, DataSet]":
+def _entered(chain: str, protocol: str, seed: int) -> "tuple[Protocol, Entrant, DataSet]":
     from dataclasses import replace
 
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.evaluation.roster import find_entry
-    from robustdeq.training.trained import find_trained
 
     rules = load_protocol(protocol)
     data = rules.load_data()
     entrant = replace(rules.entered(find_entry(chain, protocol).entrant, data), seed=seed)
-    store, nameless = ResultStore(results), replace(entrant, data="")
-    if find_trained(store, entrant) is None and find_trained(store, nameless) is not None:
-        entrant = nameless  # stored before the data was part of an identity
     return rules, entrant, data

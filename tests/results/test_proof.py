@@ -95,8 +95,8 @@ SAMPLES = {
         "12 of its samples have no distance",
     ),
     "a distance below 0": (lambda t: changed(t, "distance", -1.0, [3]), 7 / 12, "distance is -1"),
-    "an image twice": (lambda t: changed(t, "index", 0, [1]), 7 / 12, "images 0 to 11, once"),
-    "an image elsewhere": (lambda t: changed(t, "index", N, [11]), 7 / 12, "images 0 to 11, once"),
+    "an image twice": (lambda t: changed(t, "index", 0, [1]), 7 / 12, "first 12 images, once"),
+    "an image elsewhere": (lambda t: changed(t, "index", N, [11]), 7 / 12, "first 12 images, once"),
     "fewer images": (lambda t: t.slice(0, 7), 1.0, "7 samples of 12 images"),
     "another attack seed": (
         lambda t: changed(t, "attack_seed", 5),

@@ -282,4 +282,6 @@ def test_a_report_of_a_goal_takes_no_entrants_and_needs_records(tmp_path):
     assert robustdeq("report", "--of", "slow-down", "explicit", *results).refuses(
         "leave out explicit"
     )
-    assert robustdeq("report", "--of", "state-map", *results).refuses("run digits-linf-v1` first")
+    assert robustdeq("report", "--of", "state-map", *results).refuses(
+        "no record of digits-linf-v1", "run `robustdeq run PROTOCOL --results"
+    )

@@ -15,11 +15,33 @@ def residual(
     """How far each row is from a fixed point: |f(z) - z| / |f(z)|, Euclidean, no unit.
 
     Relative, so that one tolerance serves states and adjoints of any scale; 0 where both vanish.
-    A row that is not finite has residual infinity.
+    A row that is not finite has residual infinity. Of every other one the value is right, also
+    where squares leave the range of the numbers: such a batch is measured in units of its rows.
     """
-    size = torch.linalg.vector_norm(fz, dim=1).clamp_min(torch.finfo(fz.dtype).tiny)
-    value = torch.linalg.vector_norm(fz - z, dim=1) / size
+    limits = torch.finfo(fz.dtype)
+    size, change = _norm(fz), _norm(fz - z)
+    # Below, the square of a change that the dtype resolves would vanish.
+    plain = (size >= limits.tiny**0.5 / limits.eps) & size.isfinite() & change.isfinite()
+    if not bool(plain.all()):
+        unit = binade(torch.maximum(z.abs(), fz.abs()))
+        size, change = _norm(fz / unit), _norm(fz / unit - z / unit)
+    value = change / size.clamp_min(limits.tiny)
     return torch.nan_to_num(value, nan=torch.inf, posinf=torch.inf)
+
+
+def binade(rows: Float[Tensor, "batch dim"]) -> Float[Tensor, "batch 1"]:
+    """A power of two near the largest entry of each row, 1 where that is 0 or not finite.
+
+    Dividing by it rounds nothing, so that what is computed in these units keeps its bits.
+    """
+    peak = rows.detach().abs().amax(1, keepdim=True)
+    usable = (peak > 0) & peak.isfinite()
+    mantissa, _ = torch.frexp(torch.where(usable, peak, 1.0))
+    return torch.where(usable, peak / (2.0 * mantissa), 1.0)
+
+
+def _norm(rows: Float[Tensor, "batch dim"]) -> Float[Tensor, " batch"]:
+    return torch.linalg.vector_norm(rows, dim=1)
 
 
 def with_value(value: Tensor, differentiable: Tensor) -> Tensor:

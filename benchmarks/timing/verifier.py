@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from robustdeq.equilibrium import residual
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.results.statistics import at_least_as_strong, newcombe, paired_counts
 
@@ -35,7 +36,7 @@ def verify(model: DEQClassifier, x: Tensor, tol: float = 1e-4, max_steps: int = 
     change = u.new_full((len(x),), torch.inf)
     for _ in range(max_steps):
         fz = model.cell(z, u)
-        change = (fz - z).flatten(1).norm(dim=1) / fz.flatten(1).norm(dim=1)
+        change = residual(z.flatten(1), fz.flatten(1))
         z = fz
         if bool((change <= tol).all()):
             break

@@ -9,6 +9,7 @@ from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.outsiders import first, reaches
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.equilibrium import residual
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.solvers.base import solve
@@ -61,8 +62,7 @@ class Equilibria(Audit):
         assert warm is not None
         assert problem is not None
         cold = solve(problem, model.solver)
-        distance = torch.linalg.vector_norm(cold.z - warm.z, dim=1)
-        apart = distance > _APART * torch.linalg.vector_norm(cold.z, dim=1)
+        apart = residual(warm.z, cold.z) > _APART
         n, count = len(case.y), int((apart & warm.converged & cold.converged).sum())
         p = exceeds(count, n, _LIMIT)
         detail = f"{count} of {n} images after PGD-{self.steps}"

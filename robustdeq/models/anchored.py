@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from robustdeq.equilibrium import Equilibrium, FixedPointProblem
+from robustdeq.equilibrium import Equilibrium, FixedPointProblem, residual
 from robustdeq.models.rows import RowStore
 from robustdeq.solvers.base import Solver, solve
 
@@ -79,5 +79,4 @@ def _cold_and_warm(
         },
     )
     cold, warm = answer.z[both], found.z[len(start) :]
-    distance = torch.linalg.vector_norm(cold - warm, dim=1)
-    return answer, distance <= _APART * torch.linalg.vector_norm(cold, dim=1)
+    return answer, residual(warm, cold) <= _APART

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustdeq.equilibrium import binade
 from robustdeq.errors import SpecError
 from robustdeq.solvers.base import Memory, Solver
 
@@ -62,9 +63,20 @@ class Anderson(Solver):
 
     def _weights(self, g: Tensor) -> Tensor:
         """(B, m): the constrained least-squares weights, by the bordered normal equations."""
-        gram = torch.einsum("bmd,bnd->bmn", g, g).double()
+        gram = _gram(g)
         size = gram.diagonal(dim1=1, dim2=2).mean(1)
         scaled = gram / size.clamp_min(torch.finfo(torch.float64).tiny)[:, None, None]
         eye = torch.eye(g.shape[1], dtype=torch.float64, device=g.device)
         raw, _ = torch.linalg.solve_ex(scaled + self.ridge * eye, torch.ones_like(scaled[:, :, 0]))
         return (raw / raw.sum(1, keepdim=True)).to(g.dtype)
+
+
+def _gram(g: Tensor) -> Tensor:
+    """(B, m, m): the products of each row's residuals, up to a factor of each row's own."""
+    limits = torch.finfo(g.dtype)
+    gram = torch.einsum("bmd,bnd->bmn", g, g)
+    sizes = gram.diagonal(dim1=1, dim2=2)
+    if not bool(((sizes >= limits.tiny / limits.eps) & sizes.isfinite()).all()):
+        g = g / binade(g.flatten(1))[:, :, None]
+        gram = torch.einsum("bmd,bnd->bmn", g, g)
+    return gram.double()

@@ -1,5 +1,6 @@
 """The contract of a solver, and the one loop that runs all of them."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -106,12 +107,14 @@ def _iterate(
     """The loop of every solve, from z on; `path` is told every iterate, in the graph."""
     batch = ActiveRows(z.detach())
     memory: Memory = {}
+    reach = None
     for number in range(solver.max_steps + 1):
         fz = problem(z)
-        state = z.detach()
-        batch.judge(
-            number, state, residual(state, fz.detach()), solver.tol, number >= solver.min_steps
-        )
+        state, image = z.detach(), fz.detach()
+        reach = _reach(state, image, solver) if reach is None else reach
+        lost = ~(image.abs().amax(1) <= reach)
+        now = torch.where(lost, torch.inf, residual(state, image))
+        batch.judge(number, state, now, lost, solver.tol, number >= solver.min_steps)
         trace.keep(number, batch, state)
         if path is not None:
             path.keep(batch.rows, z)
@@ -120,11 +123,23 @@ def _iterate(
             break
         if live <= _COMPACT_BELOW * len(z):
             keep = batch.compact()
-            problem, z, fz = problem.select(keep), z[keep], fz[keep]
+            problem, z, fz, reach = problem.select(keep), z[keep], fz[keep], reach[keep]
             memory = {name: entry[keep] for name, entry in memory.items()}
         following = solver.step(number, z, fz, memory)
         z = following if live == len(z) else torch.where(batch.live[:, None], following, z)
     return batch.finish(trace)
+
+
+def _reach(z: Tensor, fz: Tensor, solver: Solver) -> Float[Tensor, " batch"]:
+    """The largest entry of f(z) that a row may have, by z and f(z) at its start: (B,).
+
+    Beyond it rounding hides where the solve began, and f(z) = z says that a step is lost in the
+    last bit, not that a fixed point is found. A solver without a tolerance looks for none.
+    """
+    limits = torch.finfo(z.dtype)
+    largest = torch.maximum(z.abs(), fz.abs()).amax(1)
+    reach = largest / limits.eps if solver.tol < math.inf else torch.full_like(largest, limits.max)
+    return reach.clamp_max(limits.max)
 
 
 def replay(

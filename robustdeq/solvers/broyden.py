@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustdeq.equilibrium import binade
 from robustdeq.errors import SpecError
 from robustdeq.solvers.base import Memory, Solver
 
@@ -38,6 +39,8 @@ class Broyden(Solver):
         return torch.where(torch.isfinite(following).all(1, keepdim=True), following, fz)
 
     def _update(self, slot: int, dz: Tensor, dg: Tensor, memory: Memory) -> None:
+        unit = binade(dz)  # an update does not depend on it, and its products then stay in range
+        dz, dg = dz / unit, dg / unit
         b_dg = _apply(memory, slot, dg, transpose=False)
         denominator = (dz * b_dg).sum(1, keepdim=True)
         usable = denominator.abs() > torch.finfo(dz.dtype).eps * (dz * dz).sum(1, keepdim=True)

@@ -29,16 +29,21 @@ class ActiveRows:
         self._converged = torch.zeros_like(self.live)
         self._answer: Equilibrium | None = None
 
-    def judge(self, number: int, z: Tensor, now: Tensor, tol: float, may_stop: bool) -> None:
-        """Note the evaluation of iterate `number`, whose residual is `now`; stop who is done."""
+    def judge(
+        self, number: int, z: Tensor, now: Tensor, lost: Tensor, tol: float, may_stop: bool
+    ) -> None:
+        """Note the evaluation of iterate `number`, whose residual is `now`; stop who is done.
+
+        Args:
+            lost: which rows f has thrown out of reach; their residual is infinite, and they stop.
+        """
         self._nfe += self.live
-        bounded = now < torch.inf
         met = self.live & (now <= tol) if may_stop else torch.zeros_like(self.live)
         better = self.live & (met | (now < self._residual))
         if not may_stop:
             # A fixed depth declares its last iterate; a row that overflows before has none.
-            lost = self.live & ~bounded
-            z, better = torch.where(lost[:, None], torch.nan, z), better | lost
+            ended = self.live & lost
+            z, better = torch.where(ended[:, None], torch.nan, z), better | ended
         if bool((better | self._converged).all()):
             self._z = z  # a converged row's z is its answer already: the whole batch can be kept
         else:
@@ -46,7 +51,7 @@ class ActiveRows:
         self._residual = torch.where(better, now, self._residual)
         self._step = torch.where(better, number, self._step)
         self._converged = self._converged | met
-        self.live = self.live & ~met & bounded
+        self.live = self.live & ~met & ~lost
 
     def compact(self) -> Tensor:
         """Put the answers of the stopped rows away; returns the positions of the others."""

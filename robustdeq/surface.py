@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -33,12 +34,35 @@ class Cost:
 
     `forward`: cell (or network) evaluations; `vjp`: vector-Jacobian products of the same; `calls`:
     model queries as a black-box attacker counts them.
+
+    Attributes:
+        undirected: the rows that had, at some visit, a gradient that was no number. (A caller that
+            cannot name rows has as many of them as any one visit had.)
     """
 
     counts: Counter = field(default_factory=Counter)
+    undirected: set[int] = field(default_factory=set)
 
     def add(self, **counts: int | float) -> None:
         self.counts.update({name: int(value) for name, value in counts.items()})
+
+    def book(self, other: "Cost") -> None:
+        """Enter all of another account, too."""
+        self.counts.update(other.counts)
+        self.undirected |= other.undirected
+
+    def directed(
+        self, gradient: Float[Tensor, "batch *image"], rows: Int[Tensor, " batch"] | None
+    ) -> Float[Tensor, "batch *image"]:
+        """The gradient with no direction, zero, for rows where it is NaN or infinite; notes them.
+
+        One such row (the square root of a black pixel has no slope) is no reason to stop others.
+        """
+        lost = ~torch.isfinite(gradient).flatten(1).all(1)
+        if not bool(lost.any()):
+            return gradient
+        self.undirected.update(range(int(lost.sum())) if rows is None else rows[lost].tolist())
+        return gradient.masked_fill(lost.reshape(-1, *[1] * (gradient.ndim - 1)), 0.0)
 
 
 class Surface(ABC):
@@ -75,7 +99,6 @@ class Surface(ABC):
     ) -> Reading:
         """The objective (B,), without a gradient."""
 
-    @abstractmethod
     def value_and_grad(
         self,
         x: Tensor,
@@ -84,7 +107,24 @@ class Surface(ABC):
         rows: Tensor | None,
         target: Tensor | None = None,
     ) -> Reading:
-        """The objective (B,) and the gradient of each row's value by its own x."""
+        """The objective (B,) and the gradient of each row's value by its own x.
+
+        Where that is no number the row has the zero gradient, and `cost` notes it.
+        """
+        reading = self.raw_value_and_grad(x, y, objective, rows, target)
+        assert reading.gradient is not None
+        return reading._replace(gradient=self.cost.directed(reading.gradient, rows))
+
+    @abstractmethod
+    def raw_value_and_grad(
+        self,
+        x: Tensor,
+        y: Int[Tensor, " batch"],
+        objective: Objective,
+        rows: Tensor | None,
+        target: Tensor | None = None,
+    ) -> Reading:
+        """`value_and_grad` as autograd gives it; attacks ask that one."""
 
     @abstractmethod
     def differentiable_logits(self, x: Tensor) -> Float[Tensor, "batch classes"]:

@@ -1,5 +1,6 @@
 """The checks of every trial: does the model answer for itself, and did the attack see it?"""
 
+from collections.abc import Set
 from dataclasses import dataclass
 
 import torch
@@ -104,12 +105,23 @@ def gradient_findings(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> l
     except MissingGradient as error:
         return [Finding("missing-gradient", str(error))]
     assert gradient is not None
-    if not bool(torch.isfinite(gradient).all()):
-        return [Finding("non-finite", "an input gradient is NaN or infinite")]
-    dead = (gradient.flatten(1).abs().amax(1) == 0).float().mean().item()
-    if dead > DEAD:
-        return [Finding("zero-gradient", f"{dead:.1%} of the clean images have none")]
-    return []
+    lost = surface.cost.undirected
+    none = int((gradient.flatten(1).abs().amax(1) == 0).sum()) - len(lost)
+    if none > DEAD * len(x):
+        return [Finding("zero-gradient", f"{none / len(x):.1%} of the clean images have none")]
+    return undirected(lost, len(x))
+
+
+def undirected(rows: Set[int], asked: int) -> list[Finding]:
+    """What rows say whose gradient was NaN or infinite at some visit, and so gave no direction.
+
+    One such row says nothing of the others; more than a hundredth of them say that the attack could
+    not see its way.
+    """
+    if not rows:
+        return []
+    name = "non-finite" if len(rows) > max(1, DEAD * asked) else "undirected"
+    return [Finding(name, f"{len(rows)} of {asked} images had a gradient that was no number")]
 
 
 def postflight(

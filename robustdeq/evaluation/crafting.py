@@ -1,6 +1,5 @@
 """Running the stages of an attack: the candidates for every row, and what they cost."""
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Goal, Stage
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples
+from robustdeq.surface import Cost
 from robustdeq.surrogates.base import Elsewhere, Sources
 from robustdeq.threats.base import ThreatModel
 
@@ -38,7 +38,7 @@ class Crafted:
     damage: Tensor
     standing: Tensor
     by_stage: tuple[Tensor, ...] = ()
-    cost: Counter = field(default_factory=Counter)
+    cost: Cost = field(default_factory=Cost)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class _Run:
         if crafter.goal != "label":
             surface = Elsewhere(surface, None)
         candidates = candidates_of(stage.attack, surface, part, crafter.threat, noise)
-        self.into.cost.update(surface.cost.counts)
+        self.into.cost.book(surface.cost)
         self._enter(index, part, candidates)
         seen = surface.view(candidates[0], part.positions, _LOGITS)
         return labels(seen.logits) != part.labels

@@ -20,6 +20,7 @@ from robustdeq.evaluation.checks import (
     Finding,
     gradient_findings,
     postflight,
+    undirected,
     view_mismatch,
 )
 from robustdeq.evaluation.crafting import Crafted, Crafter
@@ -116,7 +117,7 @@ class _Outcome:
         attacked = self._judge.attackable(self._x, self._y, self._rows, self._clean)
         for seed in trial.column.seeds:
             crafted, findings = crafted_and_checked(craft, samples, seed, attacked)
-            self._findings += findings
+            self._findings += [*findings, *undirected(crafted.cost.undirected, int(attacked.sum()))]
             self._crafted[seed] = crafted
             self._adversarial[seed] = self._judge(crafted.x, self._y, self._rows)
             self._flips[seed] = self._in_float64(crafted.x, self._adversarial[seed].labels)
@@ -148,7 +149,7 @@ class _Outcome:
         """The record and its tables."""
         each = self._survival
         worst = torch.stack(list(each.values())).amin(0)
-        cost = sum((Counter(c.cost) for c in self._crafted.values()), Counter())
+        cost = sum((c.cost.counts for c in self._crafted.values()), Counter())
         n = len(self._x)
         record = Record(
             **identity(self._trial, self._bench),

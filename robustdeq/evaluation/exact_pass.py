@@ -43,7 +43,7 @@ def crafted_and_checked(
         return crafted, []
     crafted.x[lost[1]], crafted.damage[lost[1]] = slowly.x[lost[1]], slowly.damage[lost[1]]
     crafted.standing &= slowly.standing
-    crafted.cost.update(slowly.cost)
+    crafted.cost.book(slowly.cost)
     detail = f"exact mode breaks {by_exact} more, a second fast run {by_fast}, of {len(samples)}"
     return crafted, [Finding("fast-exceeds-exact", detail)]
 

@@ -76,7 +76,7 @@ class EquilibriumSurface(NetworkSurface):
             self._best_states.put_better(rows, state.z, value, self._best_values)
         return Reading(value, logits)
 
-    def value_and_grad(
+    def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
     ) -> Reading:
         require_readable(objective)
@@ -92,7 +92,7 @@ class EquilibriumSurface(NetworkSurface):
         done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         done[near[exact]] = True
         redo = (~done).nonzero()[:, 0]
-        steps = self._cold.value_and_grad(
+        steps = self._cold.raw_value_and_grad(
             x[redo], y[redo], objective, _take(rows, redo), _take(target, redo)
         )
         return _joined(len(x), (near, reading), (redo, steps))

@@ -89,7 +89,7 @@ class FastSurface(NetworkSurface):
             self._best_states.put_better(rows, z, value, self._best_values)
         return Reading(value, logits)
 
-    def value_and_grad(
+    def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
     ) -> Reading:
         require_readable(objective)

@@ -49,7 +49,7 @@ class PathSurface(NetworkSurface):
         view = self.view(x, rows, objective.needs)
         return Reading(objective(view, y, target), view.logits)
 
-    def value_and_grad(
+    def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
     ) -> Reading:
         self.cost.add(calls=len(x))

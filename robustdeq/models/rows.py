@@ -30,7 +30,13 @@ class RowStore:
         return self._slots(rows) >= 0 if len(rows) else torch.zeros_like(rows, dtype=torch.bool)
 
     def put(self, rows: Int[Tensor, " batch"], values: Float[Tensor, "batch dim"]) -> None:
-        """Remember a vector for every row."""
+        """Remember a vector for every row whose vector is finite; others keep what is stored.
+
+        What is NaN once would be so at every later visit.
+        """
+        finite = torch.isfinite(values).all(1)
+        if not bool(finite.all()):
+            rows, values = rows[finite], values[finite]
         if not len(rows):
             return
         if not len(self._values):

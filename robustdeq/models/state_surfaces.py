@@ -113,7 +113,7 @@ class SimultaneousSurface(NetworkSurface):
         super().__init__(deployed, Cost())
         self._model, self._steps, self._prepare = model, steps, prepare
 
-    def value_and_grad(
+    def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
     ) -> Reading:
         require_readable(objective)

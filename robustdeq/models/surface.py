@@ -108,7 +108,9 @@ class NetworkSurface(Surface):
     def differentiable_logits(self, x: Tensor) -> Tensor:
         self.cost.add(calls=len(x))
         if torch.is_grad_enabled() and x.requires_grad:
-            return self._differentiable(x, None)
+            seen = x.view_as(x)
+            seen.register_hook(lambda gradient: self.cost.directed(gradient, None))
+            return self._differentiable(seen, None)
         with torch.no_grad():
             return self._logits(x, None)
 
@@ -138,7 +140,7 @@ class AutogradSurface(NetworkSurface):
         super().__init__(deployed, cost or Cost())
         self._no_graph, self._graph = logits, differentiable
 
-    def value_and_grad(
+    def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
     ) -> Reading:
         require_readable(objective)

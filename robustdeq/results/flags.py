@@ -150,6 +150,13 @@ FLAGS = (
         "Attack the state that is read.",
     ),
     Flag(
+        "undirected",
+        False,
+        "A gradient was NaN or infinite on a few images, which it then did not move.",
+        "Attacks that follow gradients were weaker on these images.",
+        "Let no square root or norm reach zero; searches without gradients say what is lost.",
+    ),
+    Flag(
         "unchecked",
         False,
         "A check could not be made, for the reason that stands beside it.",

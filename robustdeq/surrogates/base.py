@@ -126,11 +126,11 @@ class Elsewhere(Surface):
     ) -> Reading:  # fmt: skip
         return self._attacked.value(x, y, objective, rows, target)
 
-    def value_and_grad(
+    def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
         target: Tensor | None = None,
     ) -> Reading:  # fmt: skip
-        return self._attacked.value_and_grad(x, y, objective, rows, target)
+        return self._attacked.raw_value_and_grad(x, y, objective, rows, target)
 
     def differentiable_logits(self, x: Tensor) -> Tensor:
         return self._attacked.differentiable_logits(x)

@@ -61,7 +61,7 @@ class _Differenced(NetworkSurface):
         self._draws, self._signs = noise.child("relaxed"), noise.child("directions")
         self._visits = 0
 
-    def value_and_grad(
+    def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
     ) -> Reading:
         reading = self.value(x, y, objective, rows, target)

@@ -64,7 +64,7 @@ class _Expected(Surface):
     ) -> Reading:  # fmt: skip
         return _mean(self._each(lambda s: s.value(x, y, objective, rows, target)))
 
-    def value_and_grad(
+    def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
         target: Tensor | None = None,
     ) -> Reading:  # fmt: skip
@@ -84,7 +84,7 @@ class _Expected(Surface):
             noise = self._noise.child("visit", self._visits, draw)
             surface = self._view.inner.bind(self._target, noise, self._sources)
             found.append(look(surface))
-            self.cost.counts.update(surface.cost.counts)
+            self.cost.book(surface.cost)
         return found
 
 

@@ -35,7 +35,7 @@ class ToySurface(Surface):
         view = self.view(x, rows, objective.needs)
         return Reading(objective(view, y, target), view.logits)
 
-    def value_and_grad(self, x, y, objective: Objective, rows, target=None):
+    def raw_value_and_grad(self, x, y, objective: Objective, rows, target=None):
         self.cost.add(forward=len(x), vjp=len(x))
         x = x.detach().requires_grad_()
         logits = self.logits(x)

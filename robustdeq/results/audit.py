@@ -9,6 +9,7 @@ from robustdeq.results.markdown import NONE, per_cent, table
 from robustdeq.results.record import Record
 from robustdeq.results.statistics import upper_bound
 from robustdeq.results.store import ResultStore
+from robustdeq.spec import canonical
 
 # With one of these there is no figure to trust or distrust: the answer is no function of the image.
 UNDEFINED = ("nondeterministic", "stateful", "row-coupled", "non-finite")
@@ -113,12 +114,18 @@ def _audit_row(record: Record) -> list[str]:
 
 
 def _rates(records: list[Record]) -> Iterator[str]:
+    """How often a warning comes, by attack seed; weights that were audited twice count once."""
     for seed in sorted({_attack_seed(record) for record in records}):
-        some = [record for record in records if _attack_seed(record) == seed]
-        warned = sum(verdict(f["name"] for f in record.flags) != "trustworthy" for record in some)
+        trusted: dict[str, bool] = {}
+        for record in (each for each in records if _attack_seed(each) == seed):
+            of = canonical([record.checkpoint, record.entrant["defense"]])
+            fine = verdict(flag["name"] for flag in record.flags) == "trustworthy"
+            trusted[of] = trusted.get(of, True) and fine
+        warned = sum(not fine for fine in trusted.values())
+        bound = per_cent(upper_bound(warned, len(trusted)))
         yield (
-            f"- Attack seed {seed}: {warned} of {len(some)} checkpoints are not trustworthy, so at "
-            f"most {per_cent(upper_bound(warned, len(some)))} % of such are (one-sided 95 % bound)."
+            f"- Attack seed {seed}: {warned} of {len(trusted)} trained models are not trustworthy, "
+            f"so at most {bound} % of such are (one-sided 95 % bound)."
         )
 
 

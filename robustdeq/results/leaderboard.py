@@ -22,6 +22,7 @@ from robustdeq.results.statistics import (
 from robustdeq.results.store import ResultStore
 
 RANKED_SEEDS = 3
+AUDITED_IMAGES = 25  # the fewest that an audit behind a rank has looked at
 EXTERNAL_GAP = 0.02  # a row further below its protocol figure than this loses its rank
 SIGNIFICANCE = 0.05
 
@@ -35,6 +36,8 @@ class Standing:
     interval: 95 %, for `robust`.
     rank: None where the row may not be ranked.
     weakest: the required column with the lowest accuracy.
+    audited: the training seeds whose weights have an audit on `AUDITED_IMAGES` or more; with fewer
+        than all of them there is no rank.
     complete: whether every required column and seed is there; else the figures are provisional.
     columns, column_n: accuracy (None if missing or refused) and number of images of each column.
     cost: work per image, summed over the required columns.
@@ -55,6 +58,7 @@ class Standing:
     rank: int | None
     weakest: str
     complete: bool
+    audited: list[int]
     flags: list[str]
     columns: dict[str, float | None]
     column_n: dict[str, int]
@@ -70,10 +74,11 @@ class Standing:
 def leaderboard(store: ResultStore, protocol: str) -> list[Standing]:
     """The standings of a protocol, best first, computed from the records alone.
 
-    Ranked rows come first, then complete rows without a rank, then provisional ones, then those
-    with a blocking flag. Row A beats row B only at Holm-adjusted two-sided p < .05 over all pairs
-    of ranked rows; a rank is one more than the number of rows that beat it. A row that declares a
-    control is compared with that alone (`robustdeq.results.controls`).
+    A rank needs three training seeds, an audit of each of them, every required column, and no
+    blocking flag. Ranked rows come first, then complete rows without a rank, then provisional ones,
+    then those with a blocking flag. Row A beats row B only at Holm-adjusted two-sided p < .05 over
+    all pairs of ranked rows; a rank is one more than the number of rows that beat it. A row that
+    declares a control is compared with that alone (`robustdeq.results.controls`).
 
     Raises:
         UnknownName: the store has no such protocol.
@@ -131,6 +136,7 @@ def _standing(evidence: Evidence, protocol: ResolvedProtocol) -> Standing:
         rank=None,
         weakest=min(means, key=means.__getitem__),
         complete=evidence.complete,
+        audited=[m.seed for m in members if _is_audited(m, protocol)],
         flags=_flags(members),
         # A column that one seed lacks has no figure for the defence.
         columns={
@@ -151,6 +157,11 @@ def _flags(members: tuple[Member, ...]) -> list[str]:
     if any(member.reweighted for member in members):
         names.add("checkpoint-changed")
     return in_order(names)
+
+
+def _is_audited(member: Member, protocol: ResolvedProtocol) -> bool:
+    enough = min(AUDITED_IMAGES, protocol.data["n"])
+    return any(audit.status == "done" and audit.n >= enough for audit in member.audits)
 
 
 def _cost(members: tuple[Member, ...]) -> dict[str, float]:
@@ -175,6 +186,7 @@ def _may_rank(standing: Standing, protocol: ResolvedProtocol) -> bool:
         standing.seeds >= RANKED_SEEDS
         and standing.complete
         and not standing.blocked
+        and len(standing.audited) == standing.seeds
         and standing.n == protocol.data["n"]
         and standing.protocol_robust - standing.robust <= EXTERNAL_GAP
     )

@@ -10,7 +10,12 @@ from typing import Any
 
 from robustdeq.results.board import Board
 from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.leaderboard import EXTERNAL_GAP, SIGNIFICANCE, Standing
+from robustdeq.results.leaderboard import (
+    AUDITED_IMAGES,
+    EXTERNAL_GAP,
+    SIGNIFICANCE,
+    Standing,
+)
 from robustdeq.results.markdown import NONE, p_value, per_cent, plain, signed, table
 from robustdeq.results.statistics import holm
 
@@ -76,7 +81,7 @@ def _tables(board: Board) -> list[str]:
 def _ranking(board: Board) -> str:
     shared = Counter(s.rank for s in board.standings)
     header = ["rank", "entrant", "clean", "robust", "95 % interval", "protocol", "external worst"]
-    header += ["weakest column", "n", "seeds", "flags"]
+    header += ["weakest column", "n", "seeds", "audited", "flags"]
     rows = [
         [
             NONE if s.rank is None else f"{s.rank}{'=' if shared[s.rank] > 1 else ''}",
@@ -89,11 +94,19 @@ def _ranking(board: Board) -> str:
             s.weakest,
             str(s.n),
             str(s.seeds),
+            _audited(s),
             ", ".join(s.flags) or NONE,
         ]
         for s in board.standings
     ]
-    return table(header, rows, left=("entrant", "weakest column", "flags"))
+    return table(header, rows, left=("entrant", "weakest column", "audited", "flags"))
+
+
+def _audited(standing: Standing) -> str:
+    """Whether all training seeds have been audited, which a rank needs."""
+    if len(standing.audited) == standing.seeds:
+        return "yes"
+    return f"not audited ({len(standing.audited)} of {standing.seeds})"
 
 
 def _controls(board: Board) -> list[str]:
@@ -171,6 +184,11 @@ def _footnotes(board: Board) -> list[str]:
             "Rows that share a rank (=) are tied: no test tells them apart "
             "(Holm-adjusted over all pairs, p < .05)."
         )
+    if any(len(s.audited) < s.seeds for s in standings):
+        notes.append(
+            f"not audited: a rank needs an audit of the weights of every training seed, on "
+            f"{AUDITED_IMAGES} images or more (`robustdeq audit`); in brackets how many have one."
+        )
     if not all(s.complete for s in standings):
         notes.append("provisional: a required column or training seed has not been recorded.")
     if board.alone:
@@ -202,7 +220,7 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(value, dict):
             flat.update({f"{key}.{name}": item for name, item in value.items()})
         elif isinstance(value, list):
-            flat[key] = " ".join(value)
+            flat[key] = " ".join(map(str, value))
         else:
             flat[key] = value
     return flat

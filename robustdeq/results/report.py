@@ -87,6 +87,7 @@ def _side_by_side(standings: list[Standing], columns: list[str]) -> str:
         *([name, *(per_cent(s.columns[name]) for s in standings)] for name in columns),
         ["n", *(str(s.n) for s in standings)],
         ["training seeds", *(str(s.seeds) for s in standings)],
+        ["seeds audited", *(str(len(s.audited)) for s in standings)],
         ["complete", *("yes" if s.complete else "no" for s in standings)],
         *([key, *(_deployed(s, key) for s in standings)] for key in DEPLOYMENT),
         *(

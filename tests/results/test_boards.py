@@ -14,7 +14,7 @@ from robustdeq.results.flags import FLAGS, find_flag
 from robustdeq.results.publish import check_boards, render, write_boards
 from robustdeq.results.store import ResultStore
 
-from .examples import add, protocol, survivors, tiny_store
+from .examples import add, audit_all, protocol, survivors, tiny_store
 
 GOLDEN = Path(__file__).parent / "records_v1"
 GOLDEN_RECORDS = sorted((GOLDEN / "records").glob("*.json"))
@@ -73,7 +73,7 @@ def test_the_json_board_has_exactly_the_promised_fields(tmp_path):
     assert list(board) == ["protocol", "standings", "controlled"]
     assert board["protocol"] == "tiny-v1"
     wanted = "entrant defense base clean robust protocol_robust external_robust interval n seeds "
-    wanted += "rank weakest complete flags columns column_n cost deployment"
+    wanted += "rank weakest complete audited flags columns column_n cost deployment"
     for standing in board["standings"]:
         assert list(standing) == wanted.split()
     first = board["standings"][0]
@@ -102,6 +102,7 @@ def test_a_markdown_board_shows_note_bounds_and_footnotes(store):
         for chain in ("vanilla", "explicit"):
             add(store, chain, survivors(6 + seed), seed=seed)
         add(store, "trades/vanilla", survivors(8), seed=seed, flags=("zero-gradient",))
+    audit_all(store)
     text = render(store, "tiny-v1", "md")
     assert "A check of the machinery." in text
     assert "|   1= | explicit " in text

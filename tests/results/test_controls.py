@@ -7,7 +7,7 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.results.board import read_board
 from robustdeq.results.publish import render
 
-from .examples import add, protocol, survivors
+from .examples import add, audit_all, protocol, survivors
 
 
 @pytest.fixture
@@ -20,6 +20,7 @@ def row(store, chain, count, **settings):
     for seed in range(3):
         each = {name: f"{value}{seed}" for name, value in settings.items() if name == "checkpoint"}
         add(store, chain, survivors(count), seed=seed, **{**settings, **each})
+    audit_all(store)
 
 
 def test_a_declared_control_takes_the_rank_and_is_compared_with(three):

@@ -264,5 +264,5 @@ def test_the_report_of_all_audits_counts_those_that_end_with_a_warning(store):
         "unconverged",
     ]
     # 1 of 2: the p with P(at most 1 of 2) = 0.05 solves 1 - p^2 = 0.05; 0 of 1: 1 - p = 0.05.
-    assert "Attack seed 0: 1 of 2 checkpoints are not trustworthy, so at most 97.5 %" in text
-    assert "Attack seed 2: 0 of 1 checkpoints are not trustworthy, so at most 95.0 %" in text
+    assert "Attack seed 0: 1 of 2 trained models are not trustworthy, so at most 97.5 %" in text
+    assert "Attack seed 2: 0 of 1 trained models are not trustworthy, so at most 95.0 %" in text

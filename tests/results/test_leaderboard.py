@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from robustdeq.errors import StoreError, UnknownName
+from robustdeq.results.board import read_board
 from robustdeq.results.leaderboard import leaderboard
 from robustdeq.results.record_file import RecordFile, pack
+from robustdeq.results.render import to_markdown
 
-from .examples import DEQ, EXPLICIT, add, protocol, survivors
+from .examples import DEQ, EXPLICIT, add, audit_all, protocol, survivors
 
 
 @pytest.fixture
@@ -32,6 +34,7 @@ def only(store):
 def add_seeds(store, chain, counts, **settings):
     for seed, count in enumerate(counts):
         add(store, chain, survivors(count), seed=seed, **settings)
+    audit_all(store)
 
 
 def test_a_row_is_the_worst_case_per_image_over_columns_and_attack_seeds(tiny):
@@ -185,6 +188,26 @@ def test_two_seeds_of_three_are_incomplete_and_unranked(seeded):
     add_seeds(seeded, "vanilla", (5, 6))
     standing = only(seeded)
     assert (standing.rank, standing.complete, standing.seeds) == (None, False, 2)
+
+
+def test_a_row_of_which_not_every_seed_is_audited_has_no_rank(seeded):
+    # Fifteen of twenty ranked rows had been audited in no seed.
+    for seed in range(3):
+        add(seeded, "vanilla", survivors(6), seed=seed)
+        assert only(seeded).rank is None
+        if seed < 2:
+            audit_all(seeded)
+    assert only(seeded).audited == [0, 1]
+    board = to_markdown(read_board(seeded, "tiny-v1"))
+    assert "not audited (2 of 3)" in board
+    audit_all(seeded)
+    assert (only(seeded).rank, only(seeded).audited) == (1, [0, 1, 2])
+
+
+def test_an_audit_of_other_weights_is_none_of_the_row(seeded):
+    add_seeds(seeded, "vanilla", (6, 6, 6))
+    add(seeded, "vanilla", survivors(6), seed=2, checkpoint="new", created="2026-02-01T00:00:00Z")
+    assert (only(seeded).rank, only(seeded).audited) == (None, [0, 1])
 
 
 def test_a_seed_the_protocol_does_not_ask_for_does_not_count(tiny):

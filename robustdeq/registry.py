@@ -23,6 +23,7 @@ from robustdeq.errors import ContractViolation, SpecError, UnknownName
 from robustdeq.homes import LONE, RENAMED, default_name
 from robustdeq.importing import importing
 from robustdeq.plugin_files import files_of, forget_changed, listening
+from robustdeq.untouched import untouched
 
 # kind -> its contract; the package that holds the contract's `base` module holds the plug-ins.
 CONTRACTS = {
@@ -117,7 +118,8 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
     Raises:
         SpecError: no such file, it is not Python, its name hides another plug-in, or importing it
             fails.
-        ContractViolation: it does not define exactly one plug-in class.
+        ContractViolation: it does not define exactly one plug-in class, or importing it replaces a
+            function of the package, which is put back.
         PluginEnded: importing it ends the program.
     """
     path = Path(path).resolve()
@@ -136,7 +138,7 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
     forget_changed()
     sys.modules[spec.name] = module  # dataclasses look their own module up
     try:
-        with importing(str(path)), listening() as opened:
+        with untouched(f"plug-in {path}"), importing(str(path)), listening() as opened:
             exec(compile(path.read_bytes(), str(path), "exec", dont_inherit=True), vars(module))
         kind, found = _provided(module, path)
         files_of(found, opened, free=kind == "data")
@@ -149,6 +151,15 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
 def is_shipped(kind: str, name: str) -> bool:
     """Whether a name is that of a file of this package."""
     return RENAMED.get((kind, name), name) in _stems(kind)
+
+
+def is_guest(plugin: type) -> bool:
+    """Whether a plug-in is a lone file's or another distribution's, and not the package's own."""
+    home = plugin.__module__
+    if home.startswith("robustdeq."):
+        return False
+    entries = (entry for kind in CONTRACTS for entry in _entry_points(kind).values())
+    return home.startswith(f"{LONE}.") or any(entry.module == home for entry in entries)
 
 
 def contract(kind: str) -> type[Plugin]:
@@ -203,7 +214,7 @@ def _entry_points(kind: str) -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _checked(entry: importlib.metadata.EntryPoint, kind: str) -> type:
-    with importing(entry.value), listening() as opened:
+    with untouched(entry.value), importing(entry.value), listening() as opened:
         found = entry.load()
     if (
         inspect.isclass(found)

@@ -1,5 +1,6 @@
 """Jobs of a matrix: what follows from what, and who trains what."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from robustdeq.engines.local import Place, run_jobs
 from robustdeq.engines.matrix import fill
 from robustdeq.engines.outcome import Outcome
+from robustdeq.engines.pools import Job
 from robustdeq.engines.row import Row
 from robustdeq.engines.training import trainings
 from robustdeq.entrant import Entrant
@@ -25,13 +27,19 @@ def entrant(chain, seed=0):
 def test_what_follows_a_job_is_run_before_what_waits():
     said = []
 
-    def job(name):
-        def run():
-            said.append(name)
-            return Outcome((), ((name, ""),))
+    @dataclass(frozen=True)
+    class Named(Job):
+        name: str
 
-        return run
+        @property
+        def title(self):
+            return self.name
 
+        def run(self):
+            said.append(self.title)
+            return Outcome((), ((self.title, ""),))
+
+    job = Named
     following = {"first": [job("first's one"), job("first's two")]}
     jobs = [job("first"), job("second")]
     outcomes = run_jobs(jobs, HERE, lambda done: following.get(done.failures[0][0], []))

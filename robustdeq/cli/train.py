@@ -36,9 +36,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: Namespace) -> int:
-    from robustdeq.engines.local import Job, place, run_jobs
+    from robustdeq.engines.local import Job, no_more, place, run_jobs
     from robustdeq.engines.outcome import Outcome
-    from robustdeq.engines.training import trainings
+    from robustdeq.engines.training import bases, trainings
     from robustdeq.evaluation.protocol import load_protocol
 
     own = own_defenses(options.plugin)
@@ -49,7 +49,7 @@ def _train(options: Namespace) -> int:
     where = place(options.device, options.workers, options.threads, options.plugin)
     store = ResultStore(options.results)
     tell_changes(store, entrants)
-    jobs = trainings(entrants, protocol, options.results, where.device, not options.quiet)
+    shared = protocol, options.results, where.device, not options.quiet
 
     def job_done(outcome: Outcome) -> tuple[Job, ...]:
         for entrant in outcome.finished:
@@ -57,5 +57,6 @@ def _train(options: Namespace) -> int:
             print(f"{entrant.chain} seed {entrant.seed} is trained: log and card in {folder}")
         return ()
 
-    refuse_failures(run_jobs([job.run for job in jobs], where, job_done))
+    shared_weights = run_jobs(trainings(bases(entrants), *shared), where, no_more)
+    refuse_failures(shared_weights + run_jobs(trainings(entrants, *shared), where, job_done))
     return 0

@@ -5,10 +5,10 @@ import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
@@ -16,10 +16,9 @@ from tqdm import tqdm
 
 from robustdeq import registry
 from robustdeq.engines.outcome import Outcome
-from robustdeq.engines.workers import enter_worker, require_sendable, starting
+from robustdeq.engines.pools import Hosts, Job
+from robustdeq.engines.workers import enter_worker
 from robustdeq.errors import SpecError, TrialsFailed
-
-Job = Callable[[], Outcome]  # the `run` of a training or an attack
 
 
 @dataclass(frozen=True)
@@ -28,11 +27,12 @@ class Place:
 
     Attributes:
         device: "cpu" or "cuda".
-        workers: jobs computed at the same time, each in a process of its own; 1 needs none.
+        workers: jobs computed at the same time, each in a process of its own; 1 needs none, unless
+            there are lone files.
         threads: CPU threads of each worker. One is the default: floating-point sums then do not
             depend on how many cores a machine has, and two jobs beside one another are faster than
             one job on two threads.
-        plugins: lone files that every worker loads.
+        plugins: lone files, loaded by the workers of those jobs that hold their plug-ins.
     """
 
     device: str
@@ -89,6 +89,8 @@ def run_jobs(
 ) -> list[Outcome]:
     """Run every job; `job_done` hears of each as soon as it is finished, and says what comes next.
 
+    With one worker and no lone files they are run here, one after another.
+
     Args:
         job_done: returns further jobs, which are run before those that are waiting.
 
@@ -97,7 +99,8 @@ def run_jobs(
         TrialsFailed: a worker process was killed.
     """
     waiting, outcomes = deque(jobs), []
-    finished = (_in_turn if where.workers == 1 else _beside)(waiting, where)
+    here = where.workers == 1 and not where.plugins
+    finished = (_in_turn if here else _beside)(waiting, where)
     with closing(finished):
         for outcome in finished:
             outcomes.append(outcome)
@@ -113,41 +116,34 @@ def no_more(outcome: Outcome) -> tuple[Job, ...]:
 def _in_turn(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]:
     torch.set_num_threads(where.threads)
     while waiting:
-        yield waiting.popleft()()
+        yield waiting.popleft().run()
 
 
 def _beside(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]:
-    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    lock, seats = context.RLock(), context.Queue()
-    for seat in range(where.workers):
-        seats.put(seat)
+    lock = context.RLock()
     tqdm.set_lock(lock)
-    pool = ProcessPoolExecutor(where.workers, context, _enter_worker, (where, lock, seats))
-    running: set[Future[Outcome]] = set()
+
+    def started(plugins: tuple[str, ...]) -> ProcessPoolExecutor:
+        seats = context.Queue()
+        for seat in range(where.workers):
+            seats.put(seat)
+        arguments = (replace(where, plugins=plugins), lock, seats)
+        return ProcessPoolExecutor(where.workers, context, _enter_worker, arguments)
+
+    hosts = Hosts(lambda: started(()), lambda: started(where.plugins), where.workers)
     try:
-        while waiting or running:
-            with starting():
-                while waiting and len(running) < where.workers:
-                    running.add(pool.submit(require_sendable(waiting.popleft())))
-                    # Makes the pool watch all its workers: it may not know the last one born,
-                    # whose death would then go unnoticed (Python 3.11: in 18 of 30 trials).
-                    pool.submit(int)
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                yield future.result()
+        yield from hosts.run(waiting)
     except BrokenProcessPool as error:
         raise TrialsFailed(
             "a worker process was killed, for lack of memory perhaps; what finished is stored, and "
             "the same command goes on, with fewer --workers if need be"
         ) from error
     except BaseException:
-        # What is not finished would otherwise be finished first.
-        for worker in set(multiprocessing.active_children()) - others:
-            worker.terminate()
+        hosts.stop()  # what is not finished would otherwise be finished first
         raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        hosts.close()
 
 
 def _enter_worker(where: Place, lock, seats) -> None:

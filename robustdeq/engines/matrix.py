@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from robustdeq.engines.local import Job, Place, no_more, run_jobs
 from robustdeq.engines.outcome import Outcome
 from robustdeq.engines.row import Row
-from robustdeq.engines.training import loaded, trainings
+from robustdeq.engines.training import bases, loaded, trainings
 from robustdeq.entrant import Entrant
 
 
@@ -34,9 +34,11 @@ def fill(
     shared = row.protocol, row.results, row.device, row.progress
     # What every row attacks with is there before any attack begins.
     sources = trainings(row.protocol.sources(loaded(row.protocol)), *shared)
-    made = run_jobs([training.run for training in sources], where, no_more)
+    made = run_jobs(sources, where, no_more)
     if any(outcome.failures for outcome in made):
         return refused + made
+    entrants = [row.entrant for row in lacking.values()]
+    made += run_jobs(trainings(bases(entrants), *shared), where, no_more)
     left: Counter[str] = Counter()
 
     def job_done(outcome: Outcome) -> list[Job]:
@@ -45,15 +47,15 @@ def fill(
             if entrant.id not in left:  # trained, and not attacked yet
                 attacks = lacking[entrant.id].attacks(images)
                 left[entrant.id] = len(attacks)
-                following += [attack.run for attack in attacks]
+                following += attacks
             else:
                 left[entrant.id] -= 1
             if not left[entrant.id]:
                 row_done(entrant)
         return following
 
-    own = trainings([row.entrant for row in lacking.values()], *shared)
-    return refused + made + run_jobs([training.run for training in own], where, job_done)
+    own = trainings(entrants, *shared)
+    return refused + made + run_jobs(own, where, job_done)
 
 
 def _fit(rows: Sequence[Row]) -> tuple[dict[str, Row], list[Outcome]]:

@@ -12,6 +12,7 @@ from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
 from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.engines.outcome import Outcome, bar_line, failed, say
+from robustdeq.engines.pools import Job, guests, watched
 from robustdeq.engines.training import loaded, require_same
 from robustdeq.entrant import Entrant
 from robustdeq.errors import AlreadyStored, CheckpointError, StoreError
@@ -75,10 +76,14 @@ class Row:
     def check(self) -> Outcome:
         """Whether it could be filled at all, told in a sentence if not.
 
+        A guest is asked for its network where it is trained, and not here.
+
         Raises:
             DataError: the data cannot be read, and no row could be filled.
         """
         data = loaded(self.protocol)
+        if guests(self.entrant):
+            return Outcome((self.entrant,))
         try:
             check(self.entrant, data)
         except BaseException as error:
@@ -91,7 +96,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Attacking:
+class Attacking(Job):
     """A job that runs one trial of a trained entrant and stores its record.
 
     Attributes:
@@ -101,6 +106,10 @@ class Attacking:
     row: Row
     trial: Trial
     id: str
+
+    @property
+    def title(self) -> str:
+        return f"{self.trial.entrant.chain} {self.trial.column.name}"
 
     def run(self) -> Outcome:
         """Attack, judge and store.
@@ -114,7 +123,7 @@ class Attacking:
         except StoreError:
             raise
         except BaseException as error:
-            return Outcome((), (failed(f"{entrant.chain} {self.trial.column.name}", error),))
+            return Outcome((), (failed(self.title, error),))
         return Outcome((entrant,))
 
     def _run(self, data: DataSet) -> None:
@@ -133,7 +142,8 @@ class Attacking:
             require_same(trial.entrant.chain, self.id, trial.id)
             require_digest(trial.entrant, data)
             bench = self._bench(store, data)
-            record, tables = run_trial(trial, bench, data, advance)
+            with watched(self):
+                record, tables = run_trial(trial, bench, data, advance)
         require_same(trial.entrant.chain, self.id, record.trial)
         stored = _append(store, record, tables, row.again)
         bench.draft.discard()

@@ -9,6 +9,7 @@ import torch
 
 from robustdeq.data.base import DataSet
 from robustdeq.engines.outcome import Outcome, bar_line, failed
+from robustdeq.engines.pools import Job, guests, watched
 from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError, StoreError
 from robustdeq.evaluation.protocol import Protocol
@@ -17,7 +18,7 @@ from robustdeq.training.trained import ensure_trained
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Job):
     """A job that makes weights on a protocol's data, and can be killed.
 
     Attributes:
@@ -32,6 +33,10 @@ class Training:
     device: str
     progress: bool = True
 
+    @property
+    def title(self) -> str:
+        return f"train {self.entrants[0].chain}"
+
     def run(self) -> Outcome:
         """Train, or go on; a finished training is loaded and kept.
 
@@ -44,7 +49,8 @@ class Training:
             try:
                 require_same(entrant.chain, name, entrant.id)
                 line = bar_line(self.progress)
-                ensure_trained(store, entrant, data, torch.device(self.device), line)
+                with watched(self):
+                    ensure_trained(store, entrant, data, torch.device(self.device), line)
             except StoreError:
                 raise
             except BaseException as error:
@@ -57,10 +63,14 @@ class Training:
 def trainings(
     entrants: Iterable[Entrant], protocol: Protocol, results: Path, device: str, progress: bool
 ) -> list[Training]:
-    """A job for each network to be trained, with all the entrants that it serves."""
-    groups: dict[str, dict[str, Entrant]] = {}
+    """A job for each network to be trained, with all the entrants that it serves.
+
+    Guests have jobs of their own; what they share with others is to be trained before: see `bases`.
+    """
+    groups: dict[tuple[str, bool], dict[str, Entrant]] = {}
     for entrant in entrants:
-        groups.setdefault(entrant.trained.id, {})[entrant.id] = entrant
+        group = entrant.trained.id, bool(guests(entrant))
+        groups.setdefault(group, {})[entrant.id] = entrant
     shared = (tuple(group.values()) for group in groups.values())
     return [
         Training(protocol, group, tuple(one.id for one in group), results, device, progress)
@@ -89,6 +99,11 @@ def reloaded(protocol: Protocol) -> DataSet:
     """
     loaded.cache_clear()
     return loaded(protocol)
+
+
+def bases(entrants: Iterable[Entrant]) -> list[Entrant]:
+    """The package's own networks that a guest only wraps: none of them trains in its process."""
+    return [each.trained for each in entrants if guests(each) and not guests(each.trained)]
 
 
 @lru_cache(maxsize=1)

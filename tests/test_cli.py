@@ -154,7 +154,7 @@ def test_a_report_compares_two_entrants(folder):
     report = ("report", "explicit", other, "--results", folder / "runs")
     text = robustdeq(*report).out
     assert f"## explicit against {other}" in text
-    assert "McNemar" in text
+    assert "Newcombe" in text
     assert robustdeq(*report, "--out", folder / "report.md").code == 0
     assert (folder / "report.md").read_text() == text
 

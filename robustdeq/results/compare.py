@@ -11,8 +11,8 @@ from robustdeq.results.statistics import (
     Difference,
     Interval,
     difference_over_images,
-    mcnemar,
     newcombe,
+    newcombe_p,
     paired_counts,
 )
 from robustdeq.results.store import ResultStore
@@ -42,17 +42,22 @@ class Paired:
 
     @property
     def tied(self) -> bool:
-        """Whether the test fails to tell the two apart."""
+        """Whether the test fails to tell the two apart: the interval then holds 0."""
         return self.p >= SIGNIFICANCE
+
+    @property
+    def verdict(self) -> str:
+        """ "tied", or whether a is "better" or "worse" than b."""
+        return "tied" if self.tied else "better" if self.difference > 0 else "worse"
 
 
 def compare(store: ResultStore, protocol: str, a: str, b: str) -> Paired:
     """Compare two entrants on their common images, under the attacks that both have faced.
 
     With three training seeds on both sides the comparison is of defences (Welch with the image
-    variance added; paired where they share weights), else of one checkpoint each (McNemar's exact
-    test and Newcombe's interval), and `method` says so: two seeds of one defence often differ
-    significantly.
+    variance added; paired where they share weights), else of one checkpoint each (Newcombe's
+    interval, and the p at which it reaches 0), and `method` says so: two seeds of one defence often
+    differ significantly. Interval and p are always of one test.
 
     Raises:
         UnknownName: the board has no such entrant, or the store no such protocol.
@@ -101,11 +106,11 @@ def _of_checkpoints(a: Evidence, b: Evidence) -> Paired:
     of_a, of_b = side_by_side(a, b)
     verdicts = of_a[one], of_b[other]
     if all(np.isin(each, (0.0, 1.0)).all() for each in verdicts):
-        test = "McNemar's exact test and Newcombe's interval"
+        test = "Newcombe's interval, and the p at which it reaches 0,"
         counts = paired_counts(*(each == 1.0 for each in verdicts))
         _, only_a, only_b, _ = counts
         gap = (only_a - only_b) / len(verdicts[0])
-        difference = Difference(gap, newcombe(*counts), mcnemar(only_a, only_b))
+        difference = Difference(gap, newcombe(*counts), newcombe_p(*counts))
     else:
         test = "A paired t test over images, one side's answers being random,"
         difference = difference_over_images(*verdicts)

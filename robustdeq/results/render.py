@@ -13,7 +13,6 @@ from robustdeq.results.flags import find_flag, in_order
 from robustdeq.results.leaderboard import (
     AUDITED_IMAGES,
     EXTERNAL_GAP,
-    SIGNIFICANCE,
     Standing,
 )
 from robustdeq.results.markdown import NONE, p_value, per_cent, plain, signed, table
@@ -112,7 +111,8 @@ def _audited(standing: Standing) -> str:
 def _controls(board: Board) -> list[str]:
     if not board.controlled:
         return []
-    header = ["entrant", "control", "difference", "95 % interval", "p", "verdict", "n", "seeds"]
+    header = ["entrant", "control", "difference", "95 % interval", "p", "verdict"]
+    header += ["p (Holm)", "n", "seeds"]
     adjusted = holm([pair.p for pair in board.controlled])
     rows = [
         [
@@ -120,8 +120,9 @@ def _controls(board: Board) -> list[str]:
             pair.b,
             signed(pair.difference),
             f"{signed(pair.interval.low)} to {signed(pair.interval.high)}",
+            p_value(pair.p),
+            pair.verdict,
             p_value(p),
-            "tied" if p >= SIGNIFICANCE else "better" if pair.difference > 0 else "worse",
             str(pair.n),
             str(pair.seeds),
         ]
@@ -131,8 +132,9 @@ def _controls(board: Board) -> list[str]:
         "## Against their controls",
         "Points of robust accuracy that a row keeps beyond its control, on the images judged for "
         "both and under the attacks that both have faced: beyond the same weights without what its "
-        "inference does, or beyond the training that it alone may be ranked against. p is adjusted "
-        "over the table (Holm).",
+        "inference does, or beyond the training that it alone may be ranked against. Interval, p "
+        "and verdict are of one test of this pair alone; the last p is adjusted over the table "
+        "(Holm).",
         table(header, rows, left=("entrant", "control", "verdict")),
     ]
 

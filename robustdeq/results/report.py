@@ -7,7 +7,7 @@ from robustdeq.errors import SpecError
 from robustdeq.results.compare import Paired, compared, named
 from robustdeq.results.evidence import gather
 from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.leaderboard import SIGNIFICANCE, Standing, standings_of
+from robustdeq.results.leaderboard import Standing, standings_of
 from robustdeq.results.markdown import NONE, p_value, per_cent, plain, signed, table
 from robustdeq.results.record import DEPLOYMENT
 from robustdeq.results.statistics import holm
@@ -35,14 +35,14 @@ def report(store: ResultStore, protocol: str, entrants: Sequence[str]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def verdict(pair: Paired, p: float | None = None) -> str:
-    """The comparison in a sentence; `p` replaces the pair's own where several were adjusted."""
-    p = pair.p if p is None else p
-    if p >= SIGNIFICANCE:
-        return f"{pair.a} and {pair.b} are tied: the test does not tell them apart ({p_value(p)})."
+def verdict(pair: Paired) -> str:
+    """The comparison in a sentence: that of the interval and p of this pair alone."""
+    p = p_value(pair.p)
+    if pair.tied:
+        return f"{pair.a} and {pair.b} are tied: the test does not tell them apart ({p})."
     better, worse = (pair.a, pair.b) if pair.difference > 0 else (pair.b, pair.a)
     points = per_cent(abs(pair.difference))
-    return f"{better} keeps {points} points more robust accuracy than {worse} ({p_value(p)})."
+    return f"{better} keeps {points} points more robust accuracy than {worse} ({p})."
 
 
 def _comparisons(pairs: list[Paired]) -> str:
@@ -51,6 +51,7 @@ def _comparisons(pairs: list[Paired]) -> str:
         "difference",
         "95 % interval",
         "p",
+        "p (Holm)",
         "only first",
         "only second",
         "n",
@@ -61,19 +62,23 @@ def _comparisons(pairs: list[Paired]) -> str:
             signed(pair.difference),
             f"{signed(pair.interval.low)} to {signed(pair.interval.high)}",
             p_value(pair.p),
+            p_value(p),
             f"{pair.only_a:g}",
             f"{pair.only_b:g}",
             str(pair.n),
             str(pair.seeds),
         ]
-        for pair in pairs
+        for pair, p in zip(pairs, adjusted, strict=True)
     ]
     blocks = []
-    for pair, row, p in zip(pairs, rows, adjusted, strict=True):
-        blocks += [f"## {pair.a} against {pair.b}", verdict(pair, p), table(header, [row])]
+    for pair, row in zip(pairs, rows, strict=True):
+        blocks += [f"## {pair.a} against {pair.b}", verdict(pair), table(header, [row])]
         blocks += [pair.method]
     if len(pairs) > 1:
-        blocks += [f"The verdicts use p adjusted for {len(pairs)} comparisons (Holm)."]
+        blocks += [
+            f"Interval, p and verdict are of one test of each pair alone; p (Holm) is adjusted for "
+            f"{len(pairs)} comparisons."
+        ]
     return "\n\n".join(blocks)
 
 

@@ -129,6 +129,21 @@ def newcombe(
     return Interval(p_a - p_b - below, p_a - p_b + above)
 
 
+def newcombe_p(both: int, only_a: int, only_b: int, neither: int) -> float:
+    """The two-sided p that belongs to `newcombe`: at confidence 1 - p its interval just reaches 0.
+
+    So p is below 0.05 exactly where the 95 % interval leaves out 0.
+    """
+    if only_a == only_b:
+        return 1.0
+    counts = (both, max(only_a, only_b), min(only_a, only_b), neither)
+    least, most = 0.0, 1.0  # between them lies the confidence
+    while most - least > 1e-12:
+        middle = (least + most) / 2
+        least, most = (middle, most) if newcombe(*counts, middle).low > 0 else (least, middle)
+    return 1.0 - least
+
+
 def holm(pvalues: Sequence[float]) -> list[float]:
     """Adjusted p-values that control the family-wise error (Holm, 1979, Scand. J. Stat. 6:65)."""
     adjusted, largest = [0.0] * len(pvalues), 0.0

@@ -3,9 +3,10 @@ import pytest
 
 from robustdeq.errors import SpecError, UnknownName
 from robustdeq.results.compare import compare
+from robustdeq.results.markdown import p_value
 from robustdeq.results.protocol import derived_column
 from robustdeq.results.report import report
-from robustdeq.results.statistics import mcnemar, newcombe
+from robustdeq.results.statistics import newcombe, newcombe_p
 
 from .examples import add, column, protocol, survivors, tiny_store
 
@@ -28,7 +29,7 @@ def test_one_seed_compares_checkpoints_and_says_so(tmp_path):
     # trades keeps images 1 to 6 (the first is lost to apgd), explicit 0 and 1.
     assert (pair.only_a, pair.only_b, pair.n, pair.seeds) == (5, 1, 12, 1)
     assert pair.difference == pytest.approx(4 / 12)
-    assert pair.p == mcnemar(5, 1)
+    assert pair.p == newcombe_p(1, 5, 1, 5)
     assert pair.interval == newcombe(1, 5, 1, 5)
     assert pair.tied
     assert "compares checkpoints, not defences" in pair.method
@@ -118,7 +119,7 @@ def test_a_report_gives_every_pair_a_verdict_and_every_column_a_line(seeded):
     text = report(seeded, "tiny-v1", ["trades/vanilla", "vanilla", "explicit"])
     assert text.count(" against ") == 3
     assert "trades/vanilla keeps 91.7 points more robust accuracy than vanilla" in text
-    assert "adjusted for 3 comparisons (Holm)" in text
+    assert "p (Holm) is adjusted for 3 comparisons" in text
     lines = text.splitlines()
     assert next(line for line in lines if line.startswith("| pgd")).split("|")[2:5] == [
         "           94.4 ",
@@ -131,20 +132,23 @@ def test_a_report_says_tied_when_the_test_does(tmp_path):
     store = tiny_store(tmp_path)
     text = report(store, "tiny-v1", ["trades/vanilla", "explicit"])
     assert "trades/vanilla and explicit are tied" in text
-    assert "p = 0.219" in text
+    assert "(p = 0.083)" in text
     assert "`unconverged` (note)" in text
 
 
-def test_the_verdicts_of_a_report_are_adjusted_for_their_number(store):
+def test_a_verdict_is_that_of_the_interval_beside_it(store):
     store.write_protocol("tiny-v1", protocol(columns=("pgd",)))
     for chain, count in (("vanilla", 2), ("trades/vanilla", 8), ("explicit", 3)):
         add(store, chain, survivors(count))
-    # Six images only trades keeps: McNemar's p is 1/32, three times that after Holm.
-    alone = report(store, "tiny-v1", ["trades/vanilla", "vanilla"])
-    assert "trades/vanilla keeps 50.0 points more robust accuracy than vanilla (p = 0.031)" in alone
-    among = report(store, "tiny-v1", ["trades/vanilla", "vanilla", "explicit"])
-    assert "trades/vanilla and vanilla are tied" in among
-    assert "(p = 0.094)" in among
+    # "Tied" after Holm stood beside an interval that left out 0.
+    pair = compare(store, "tiny-v1", "trades/vanilla", "vanilla")
+    told = "trades/vanilla keeps 50.0 points more robust accuracy than vanilla"
+    for others in ([], ["explicit"]):
+        text = report(store, "tiny-v1", ["trades/vanilla", "vanilla", *others])
+        assert f"{told} ({p_value(pair.p)})" in text
+    assert pair.interval.low > 0
+    assert p_value(3 * pair.p) in text
+    assert "p (Holm) is adjusted for 3 comparisons" in text
 
 
 def test_a_report_needs_two_entrants(seeded):

@@ -12,6 +12,7 @@ from robustdeq.results.statistics import (
     holm,
     mcnemar,
     newcombe,
+    newcombe_p,
     paired_counts,
     wilson,
 )
@@ -75,6 +76,24 @@ def test_newcombe_covers_the_difference_it_estimates():
     coverage = np.mean([low <= 0.07 <= high for low, high in intervals])
     # Three standard errors of 3,000 trials around the nominal level.
     assert coverage == pytest.approx(0.95, abs=0.012)
+
+
+def test_p_is_below_a_twentieth_exactly_where_the_interval_leaves_out_zero():
+    # McNemar's p beside Newcombe's interval said "tied" of intervals that leave out 0.
+    for counts in itertools.product(range(0, 14, 2), range(10), range(10), range(0, 14, 3)):
+        if sum(counts) == 0:
+            continue
+        low, high = newcombe(*counts)
+        assert (newcombe_p(*counts) < 0.05) is not (low <= 0 <= high), counts
+
+
+@pytest.mark.parametrize("counts", [(3, 5, 1, 4), (0, 9, 0, 3), (40, 30, 12, 18)])
+def test_at_confidence_one_less_p_the_interval_reaches_zero(counts):
+    p = newcombe_p(*counts)
+    assert newcombe(*counts, 1 - p).low == pytest.approx(0, abs=1e-6)
+    both, only_a, only_b, neither = counts
+    assert newcombe_p(both, only_b, only_a, neither) == p
+    assert newcombe_p(both, only_a, only_a, neither) == 1
 
 
 def test_mcnemar_equals_the_sum_over_all_splits_as_uneven():

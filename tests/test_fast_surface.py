@@ -6,12 +6,16 @@ import pytest
 import torch
 
 from robustdeq.attacks.pgd import PGD
+from robustdeq.equilibrium import CellProblem
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
-from robustdeq.models.fast_surface import FastSurface
+from robustdeq.models.fast_surface import COMPARISON, FastSurface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
 from robustdeq.solvers.anderson import Anderson
+from robustdeq.solvers.base import solve
+from robustdeq.solvers.picard import Picard
+from robustdeq.surface import Cost
 from robustdeq.testing.toys import tiny_deq, toy_images
 from robustdeq.threats.linf import Linf
 
@@ -87,3 +91,29 @@ def test_a_caller_that_names_no_row_sees_one_and_the_same_function_of_the_image(
         for logits, image in ((first, leaf), (exact.differentiable_logits(wanted), wanted))
     ]
     assert torch.cosine_similarity(*gradients).min() > 0.99
+
+
+@pytest.mark.parametrize("view", [FastSurface, EquilibriumSurface])
+def test_scores_of_one_objective_are_nothing_to_another(setting, view):
+    # Losses of cross-entropy, which no margin reaches, kept Square's solves from starting warm.
+    model, x, y, rows = setting[:4]
+    used, fresh = view(model), view(model)
+    used.value(x, y, CrossEntropy(), rows)
+    nearby = (x + 0.02).clamp(0, 1)
+    for surface in (used, fresh):
+        surface.cost = Cost()
+        surface.value(x, y, Margin(), rows)
+    assert torch.equal(
+        used.value(nearby, y, Margin(), rows).value, fresh.value(nearby, y, Margin(), rows).value
+    )
+    assert used.cost.counts == fresh.cost.counts
+
+
+def test_a_comparison_sees_the_change_of_its_input():
+    # At a hundredth the state of the best point was accepted before any of the change arrived.
+    u = torch.full((1, 4), 0.05)
+    best = u / (1 - 0.95)
+    problem = CellProblem(lambda z, u: 0.95 * z + u, (1.1 * u,), torch.zeros(1, 4))
+    assert torch.equal(solve(problem, Picard(tol=1e-2), warm=best).z, best)
+    seen = solve(problem, COMPARISON, warm=best).z
+    assert (seen - best).min() > 0.03  # of the tenth that it is to move

@@ -240,7 +240,7 @@ class TestBall:
     """Law 5: leaving the threat set by more than 1e-6 is an error that names the excess."""
 
     def test_an_attack_that_leaves_the_ball_stops_the_trial(self, trained):
-        message = r"'test-laws' left the linf ball of radius 1/8 or \[0, 1\] by 0.001; project"
+        message = r"'overstep' left the linf ball of radius 1/8 or \[0, 1\] by 0.001; project"
         with pytest.raises(ContractViolation, match=message):
             run(trained, Overstep(Fraction(1, 1000)))
 

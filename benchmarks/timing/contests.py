@@ -22,7 +22,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.models.base import Classifier
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.dlr import DLR
-from robustdeq.surface import Surface
+from robustdeq.surface import Cost, Surface
 from robustdeq.surrogates.base import Surrogate
 from robustdeq.surrogates.defended import Defended
 
@@ -111,7 +111,7 @@ def library_run(case: Subject, split: Split, attack: Attack) -> Run:
         noise = NoiseStream(seed).child("theirs")
         everyone = torch.arange(len(split), device=case.device)
         found = _attack(attack, surface, case, split, everyone, noise, case.settings.batch_size)
-        return Outcome(found, _evaluations(surface, split))
+        return Outcome(found, _evaluations(surface.cost, split))
 
     return run
 
@@ -119,19 +119,22 @@ def library_run(case: Subject, split: Split, attack: Attack) -> Run:
 def own_run(case: Subject, split: Split, attacks: tuple[Attack, ...], view: Surrogate) -> Run:
     """Some attacks in turn, each on the images that the deployed predictor still gets right.
 
-    Every run binds a fresh surface, so nothing is warm at its start.
+    Every attack has a fresh surface, so nothing is warm at its start.
     """
 
     def run(seed: int) -> Outcome:
         noise = NoiseStream(seed).child("ours")
-        surface = view.bind(case.target, noise)
         everyone = torch.arange(len(split), device=case.device)
-        at_once = chunk(case)
+        at_once, spent = chunk(case), Cost()
+        surface = view.bind(case.target, noise)
         found = _attack(attacks[0], surface, case, split, everyone, noise, at_once)
         for attack in attacks[1:]:
             left = everyone[~surface.confirm(found[0], split.labels, everyone)]
+            spent.book(surface.cost)
+            surface = view.bind(case.target, noise)
             found[0, left] = _attack(attack, surface, case, split, left, noise, at_once)[0]
-        return Outcome(found, _evaluations(surface, split))
+        spent.book(surface.cost)
+        return Outcome(found, _evaluations(spent, split))
 
     return run
 
@@ -172,6 +175,6 @@ def _attack(
     return torch.cat(parts, dim=1)
 
 
-def _evaluations(surface: Surface, split: Split) -> float:
-    counts = surface.cost.counts
+def _evaluations(cost: Cost, split: Split) -> float:
+    counts = cost.counts
     return (counts["forward"] + counts["vjp"]) / len(split)

@@ -8,6 +8,7 @@ from robustdeq.adjoints.implicit import AdjointProblem, Implicit
 from robustdeq.equilibrium import Equilibrium
 from robustdeq.gradients import gradient_of
 from robustdeq.models.anchored import AnchoredStates
+from robustdeq.models.best_states import BestStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
@@ -58,9 +59,7 @@ class EquilibriumSurface(NetworkSurface):
         self._solver = solver or model.solver
         self._adjoint_solver = adjoint_solver or Anderson(every=2)
         self._states, self._adjoints = AnchoredStates(), RowStore()
-        # A search without gradients compares proposals with its best point. Both started from one
-        # state, most of what the tolerance leaves of their errors is common and cancels.
-        self._best_states, self._best_values = AnchoredStates(), RowStore()
+        self._best = BestStates(AnchoredStates)
         self._cold = through_solver_surface(model, None, prepare, self.cost)
         self._cold.cost = Cost()  # its evaluations are booked here, its queries are ours already
 
@@ -70,10 +69,10 @@ class EquilibriumSurface(NetworkSurface):
         require_readable(objective)
         self.cost.add(calls=len(x))
         with torch.no_grad():
-            logits, state = self._deployed_logits(x, rows, self._best_states)
+            logits, state = self._deployed_logits(x, rows, self._best.under(objective))
             value = objective(View(logits), y, target)
         if rows is not None:
-            self._best_states.put_better(rows, state.z, value, self._best_values)
+            self._best.put(rows, state.z, value)
         return Reading(value, logits)
 
     def raw_value_and_grad(

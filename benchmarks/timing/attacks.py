@@ -121,7 +121,7 @@ def strength_row(case: Subject, score: Score, margin: float) -> list[str]:
     return [
         case.name, score.row, per_cent(found.theirs), per_cent(found.ours),
         str(len(found.only_ours)), str(len(found.only_theirs)), f"{100 * found.upper:+.1f}",
-        per_cent(margin), "yes" if found.certified else "NO", per_cent(found.agreement),
+        per_cent(margin), "yes" if found.shown else "NO", per_cent(found.agreement),
         per_cent(found.floor), str(score.unconverged),
     ]  # fmt: skip
 

@@ -58,7 +58,7 @@ class Strength(NamedTuple):
         ours, theirs: robust accuracy that each leaves.
         only_ours, only_theirs: the images that only one side breaks.
         upper: one-sided 95 % upper bound of ours minus theirs.
-        certified: whether that bound is at most the margin asked for.
+        shown: whether that bound is at most the margin asked for.
         agreement, floor: the share of images with equal verdicts: ours and theirs under the first
             seed, and theirs under its first two seeds, where there are two.
     """
@@ -68,7 +68,7 @@ class Strength(NamedTuple):
     only_ours: tuple[int, ...]
     only_theirs: tuple[int, ...]
     upper: float
-    certified: bool
+    shown: bool
     agreement: float
     floor: float | None
 

@@ -125,7 +125,7 @@ def test_strength_names_the_images_that_one_side_alone_breaks():
     assert (found.ours, found.theirs) == (0.5, 0.75)
     assert (found.only_ours, found.only_theirs) == ((1, 2), (3,))
     assert (found.agreement, found.floor) == (0.5, 0.75)
-    assert not found.certified
+    assert not found.shown
 
 
 def test_contestants_take_turns():
@@ -153,7 +153,7 @@ def test_a_contest_gives_both_sides_the_same_images_and_judges_them_alike():
     for score in scores:
         theirs, ours = score.evaluations
         assert score.fewer.low <= theirs / ours <= score.fewer.high
-        assert score.strength.certified
+        assert score.strength.shown
         assert score.unconverged == 0
         assert score.wall is None
 

@@ -111,7 +111,7 @@ class Binary(Wrapper):
 
     def infer(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Prediction:
         answer = self.target.defense.infer(self._whole(target), x, noise)
-        return replace(answer, logits=self.head(answer.logits), state_logits=None)
+        return replace(answer, logits=self.head(answer.logits))
 
     def relaxed(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         return self.head(self.target.defense.relaxed(self._whole(target), x, noise))

@@ -1,7 +1,6 @@
 """What every classifier answers, whatever is inside."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float, Int
@@ -21,7 +20,6 @@ class Prediction:
     nfe: Int[Tensor, " batch"]
     residual: Float[Tensor, " batch"]
     converged: Bool[Tensor, " batch"]
-    state_logits: Float[Tensor, "steps batch classes"] | None = None
 
     @property
     def labels(self) -> Int[Tensor, " batch"]:
@@ -68,8 +66,8 @@ class Classifier(nn.Module, ABC):
         """Logits in the autograd graph."""
 
     @abstractmethod
-    def predict(self, x: Float[Tensor, "batch *image"], record: Sequence[int] = ()) -> Prediction:
-        """The deployed answer, cold, without gradients; `record` names states to read out."""
+    def predict(self, x: Float[Tensor, "batch *image"]) -> Prediction:
+        """The deployed answer, cold, without gradients."""
 
     @abstractmethod
     def deployment(self) -> Deployment:

@@ -103,15 +103,13 @@ class EquilibriumNetwork(Classifier):
         return self.readout(self.adjoint.solve(self.problem(x), self.solver).z)
 
     @torch.no_grad()
-    def predict(self, x: Tensor, record: Sequence[int] = ()) -> Prediction:
-        equilibrium = self.solve(x, record)
-        states = equilibrium.states
+    def predict(self, x: Tensor) -> Prediction:
+        equilibrium = self.solve(x)
         return Prediction(
             self.readout(equilibrium.z),
             equilibrium.nfe,
             equilibrium.residual,
             equilibrium.converged,
-            None if states is None else torch.stack([self.readout(z) for z in states]),
         )
 
     def deployment(self) -> Deployment:

@@ -1,7 +1,5 @@
 """The control without an equilibrium."""
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
@@ -35,7 +33,7 @@ class ExplicitClassifier(Classifier):
         return self.head(self.body(self.inject(x)))
 
     @torch.no_grad()
-    def predict(self, x: Tensor, record: Sequence[int] = ()) -> Prediction:
+    def predict(self, x: Tensor) -> Prediction:
         logits = self(x)
         ones = torch.ones(len(x), dtype=torch.int64, device=x.device)
         return Prediction(logits, ones, torch.zeros_like(logits[:, 0]), ones.bool())

@@ -143,13 +143,6 @@ FLAGS = (
         "Attack through the rewriting and around it.",
     ),
     Flag(
-        "readout-mismatch",
-        False,
-        "The prediction is read from another state than the final one.",
-        "An attack on the final state misses its target.",
-        "Attack the state that is read.",
-    ),
-    Flag(
         "undirected",
         False,
         "A gradient was NaN or infinite on a few images, which it then did not move.",

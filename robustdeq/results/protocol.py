@@ -13,9 +13,8 @@ SCHEMA = 1
 
 
 def may_rank(column: dict[str, Any]) -> bool:
-    """Only label attacks at the protocol's own radius, on the model as deployed, may count."""
-    goal, deployment = column.get("goal", "label"), column.get("deployment", "own")
-    return goal == "label" and deployment == "own" and str(column.get("eps_factor", 1)) == "1"
+    """Only label attacks on the model as deployed may count."""
+    return column.get("goal", "label") == "label" and column.get("deployment", "own") == "own"
 
 
 def covers(column: dict[str, Any], wanted: dict[str, Any]) -> bool:

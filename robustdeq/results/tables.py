@@ -22,7 +22,6 @@ SAMPLES = pa.schema(
         pa.field("nfe_adv", pa.int32()),
         pa.field("residual_clean", pa.float32()),  # null for networks without an equilibrium
         pa.field("residual_adv", pa.float32()),
-        pa.field("states_correct", pa.int32()),  # bit t: is state t's read-out right?
         pa.field("survival", pa.float32()),  # share of draws that are right, if answers are random
     ]
 )
@@ -60,7 +59,7 @@ STATES = pa.schema(
 )
 
 SCHEMAS = MappingProxyType({"samples": SAMPLES, "images": IMAGES, "audit": AUDIT, "states": STATES})
-_OPTIONAL = frozenset({"states_correct", "survival"})
+_OPTIONAL = frozenset({"survival"})
 
 
 def conform(name: str, table: pa.Table) -> pa.Table:

@@ -26,15 +26,6 @@ def save_checkpoint(path: Path, model: nn.Module) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def checkpoint_digest(path: Path) -> str:
-    """The SHA-256 (hex) of a checkpoint file.
-
-    Raises:
-        CheckpointError: there is no such file.
-    """
-    return hashlib.sha256(_read(path)).hexdigest()
-
-
 def load_checkpoint(path: Path, model: nn.Module, digest: str | None = None) -> str:
     """Fill a model of the same architecture; returns the file's SHA-256 (hex).
 

@@ -1,7 +1,6 @@
 """The server of a federated training: fused weights, and the traffic they cost."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,14 +37,3 @@ def _fused(tensors: list[Tensor], weights: list[float]) -> Tensor:
 def size_in_bytes(weights: Mapping[str, Tensor]) -> int:
     """What sending these tensors takes; no solver step is in them."""
     return sum(tensor.numel() * tensor.element_size() for tensor in weights.values())
-
-
-def bytes_to_target(log: Sequence[Mapping[str, Any]], target: float) -> int | None:
-    """Bytes sent, up and down, to the end of the first round whose held-out robust accuracy
-    reaches `target`; None if none does."""
-    sent = 0
-    for row in log:
-        sent += row["bytes_up"] + row["bytes_down"]
-        if row["robust"] >= target:
-            return sent
-    return None

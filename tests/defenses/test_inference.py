@@ -196,8 +196,8 @@ class Around(Classifier):
     def forward(self, x):
         return self.inside(x)
 
-    def predict(self, x, record=()):
-        return self.inside.predict(x, record)
+    def predict(self, x):
+        return self.inside.predict(x)
 
     def deployment(self):
         return Deployment()

@@ -46,7 +46,7 @@ class OneLogit(Classifier):
     def forward(self, x):
         return self.read(x.flatten(1))
 
-    def predict(self, x, record=()):
+    def predict(self, x):
         ones = torch.ones(len(x))
         return Prediction(self(x), ones.long(), 0 * ones, ones.bool())
 

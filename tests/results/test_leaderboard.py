@@ -121,9 +121,7 @@ def test_a_judged_rerun_takes_the_place_of_a_refusal(tiny):
     assert (standing.columns["pgd"], standing.external_robust) == (4 / 12, None)
 
 
-@pytest.mark.parametrize(
-    "settings", [{"goal": "cost"}, {"eps_factor": "2"}, {"deployment": "budget-4"}]
-)
+@pytest.mark.parametrize("settings", [{"goal": "cost"}, {"deployment": "budget-4"}])
 def test_attacks_outside_the_rules_never_touch_the_figure(tiny, settings):
     add(tiny, "vanilla", survivors(6))
     add(tiny, "vanilla", survivors(0), name="sweep", settings=settings)

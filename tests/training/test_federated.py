@@ -19,7 +19,7 @@ from robustdeq.testing.toys import TASK, tiny_deq, toy_data
 from robustdeq.threats.linf import Linf
 from robustdeq.training.central import build
 from robustdeq.training.clients import Update, Work, client_update, cut, make_clients, shares
-from robustdeq.training.fusion import bytes_to_target, fuse, size_in_bytes
+from robustdeq.training.fusion import fuse, size_in_bytes
 from robustdeq.training.loops.base import train
 from robustdeq.training.state import TrainingState
 
@@ -202,12 +202,6 @@ class TestTraining:
             update = client_update(entrant, TASK, client, sent, work, {})
             assert update.loss == log[number]["loss"]
             sent = update.weights
-
-    def test_bytes_are_counted_to_the_first_round_that_reaches_the_target(self):
-        log = [{"robust": r, "bytes_up": 3, "bytes_down": 4} for r in (0.1, 0.5, 0.4)]
-        assert bytes_to_target(log, 0.5) == 14
-        assert bytes_to_target(log, 0.05) == 7
-        assert bytes_to_target(log, 0.6) is None
 
 
 class TestMistakes:

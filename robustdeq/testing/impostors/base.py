@@ -1,6 +1,6 @@
 """What an impostor is, and the two disguises a trick can wear."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -81,7 +81,7 @@ class Sealed(Classifier):
         return self._answer(self._inside, x, draws)
 
     @torch.no_grad()
-    def predict(self, x: Tensor, record: Sequence[int] = ()) -> Prediction:
+    def predict(self, x: Tensor) -> Prediction:
         return without_account(self(x))
 
     def deployment(self) -> Deployment:

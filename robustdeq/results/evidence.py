@@ -192,7 +192,7 @@ def _member(
     store: ResultStore, protocol: ResolvedProtocol, seed: int, records: list[Record]
 ) -> Member | None:
     newest = max(records, key=lambda record: record.provenance["created"])
-    columns = protocol.required(newest.entrant.get("adaptive", ()))
+    columns = protocol.required(_views(records, newest.checkpoint))
     belonging = [
         r
         for r in records
@@ -231,6 +231,16 @@ def _member(
         largest=max(found.largest_class for found in judged.values()),
         reweighted=any(record.checkpoint != checkpoint for record in belonging),
     )
+
+
+def _views(records: list[Record], checkpoint: str) -> list[dict[str, Any]]:
+    """The views that any record of these weights says they have to be attacked through.
+
+    No record takes back what another one asks for.
+    """
+    present = [record for record in records if record.checkpoint == checkpoint]
+    named = (view for record in present for view in record.entrant.get("adaptive", ()))
+    return list({canonical(view): view for view in named}.values())
 
 
 def _derived(record: Record) -> bool:

@@ -9,7 +9,7 @@ from robustdeq.results.leaderboard import leaderboard
 from robustdeq.results.record_file import RecordFile, pack
 from robustdeq.results.render import to_markdown
 
-from .examples import DEQ, EXPLICIT, add, audit_all, protocol, survivors
+from .examples import DEQ, EXPLICIT, add, audit_all, column, protocol, survivors
 
 
 @pytest.fixture
@@ -307,3 +307,16 @@ def test_a_network_near_the_share_of_the_largest_class_was_not_trained(tiny, rig
     add(tiny, "vanilla", survivors(0), wrong=12 - right)
     assert ("not-trained" in only(tiny).flags) is flagged
     assert only(tiny).blocked is flagged
+
+
+def test_a_newer_record_takes_back_no_view_that_another_asks_for(store):
+    # The newest record alone said what a row has to be attacked through, and so could say nothing.
+    template = {**column("adaptive"), "stages": [{"attack": {"name": "apgd", "version": 1}}]}
+    resolved = {**protocol(columns=("pgd",)), "adaptive": template}
+    store.write_protocol("tiny-v1", resolved)
+    view = {"name": "straight-through", "version": 1}
+    add(store, "early-state/vanilla", survivors(6), adaptive=(view,))
+    assert not only(store).complete
+    later = {"run": 1, "created": "2026-02-01T00:00:00Z"}
+    add(store, "early-state/vanilla", survivors(6), **later)
+    assert not only(store).complete

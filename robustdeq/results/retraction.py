@@ -1,6 +1,7 @@
 """The withdrawal of a record, with its reason."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from robustdeq.errors import SpecError, StoreError
@@ -42,3 +43,17 @@ class Retraction:
             return decode(cls, json.loads(text))
         except (json.JSONDecodeError, SpecError) as error:
             raise StoreError(f"{file} is not a whole retraction ({error}); restore it") from error
+
+
+def contradiction(retractions: Mapping[str, Retraction]) -> str | None:
+    """What is wrong with retractions, given by the names of their files, if anything."""
+    for name, each in retractions.items():
+        if each.stem != name:
+            return f"{name}.json is the retraction of {each.stem}"
+        passed, replacement = [name], each.replaced_by
+        while replacement in retractions:
+            if replacement in passed:
+                return f"{' and '.join(passed)} are withdrawn and replace each other in a circle"
+            passed.append(replacement)
+            replacement = retractions[replacement].replaced_by
+    return None

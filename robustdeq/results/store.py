@@ -14,7 +14,7 @@ from robustdeq.results.protocol import ResolvedProtocol, first_difference
 from robustdeq.results.record import Record
 from robustdeq.results.record_file import RecordFile, pack
 from robustdeq.results.retraction import SCHEMA as RETRACTION_SCHEMA
-from robustdeq.results.retraction import Retraction
+from robustdeq.results.retraction import Retraction, contradiction
 from robustdeq.results.schema1 import OldRecordFile
 from robustdeq.results.tables import conform
 from robustdeq.results.verdicts import Verdicts
@@ -159,9 +159,16 @@ class ResultStore:
         return path
 
     def retractions(self) -> dict[str, Retraction]:
-        """Every retraction, by the stem of the record it withdraws."""
+        """Every retraction, by the stem of the record it withdraws.
+
+        Raises:
+            StoreError: one is damaged, or several replace each other in a circle.
+        """
         paths = listed(self._retractions, ".json")
-        return {p.stem: Retraction.from_json(read_text(p), str(p)) for p in paths}
+        found = {p.stem: Retraction.from_json(read_text(p), str(p)) for p in paths}
+        if told := contradiction(found):
+            raise StoreError(f"{self._retractions}: {told}; restore the files")
+        return found
 
     def write_protocol(self, name: str, resolved: dict[str, Any]) -> Path:
         """Keep a resolved protocol beside its records; again with the same content does nothing.

@@ -188,3 +188,20 @@ def test_an_unknown_protocol_offers_the_nearest(store):
     store.write_protocol("tiny-v1", protocol())
     with pytest.raises(UnknownName, match="did you mean 'tiny-v1'"):
         store.protocol("tiny-v2")
+
+
+def test_retractions_that_replace_each_other_in_a_circle_are_told(store):
+    one, two = add(store, "vanilla", survivors(3)), add(store, "vanilla", survivors(4), run=1)
+    store.retract(one.stem, "a defect", replaced_by=two.stem)
+    assert len(store.scan()) == 1
+    store.retract(two.stem, "another", replaced_by=one.stem)
+    with pytest.raises(StoreError, match=r"are withdrawn and replace each other in a circle"):
+        store.scan()
+
+
+def test_a_retraction_under_another_records_name_is_told(store):
+    one, two = add(store, "vanilla", survivors(3)), add(store, "vanilla", survivors(4), run=1)
+    path = store.retract(one.stem, "a defect")
+    path.rename(path.with_name(f"{two.stem}.json"))
+    with pytest.raises(StoreError, match=rf"{two.stem}.json is the retraction of {one.stem}"):
+        store.scan()

@@ -96,7 +96,7 @@ def training(job: Job) -> str:
         _, lap = timed(lambda: train(one, data, job.device, bar_line=None))
         fitting = max(1, min(job.epochs, int(60 * job.minutes / lap.wall)))
         write(plan, json.dumps({"epochs": fitting, "seconds of the first": lap.wall}).encode())
-    epochs = json.loads(plan.read_text())["epochs"]
+    epochs = json.loads(plan.read_text(encoding="utf-8"))["epochs"]
     recipe = replace(entrant.recipe, epochs=epochs, validate_every=max(1, epochs // 5))
     whole = replace(entrant, recipe=recipe)
     model, log = train(whole, data, job.device, out / "state.safetensors", bar_line=None)
@@ -150,8 +150,8 @@ def main() -> None:
         if options.only and step.__name__ not in options.only:
             continue
         if not kept.exists():
-            kept.write_text(f"{step(job)}\n\n{machine()}\n")
-        print(f"## {step.__name__}\n\n{kept.read_text()}")
+            kept.write_text(f"{step(job)}\n\n{machine()}\n", encoding="utf-8")
+        print(f"## {step.__name__}\n\n{kept.read_text(encoding='utf-8')}")
 
 
 def _run(module: str, *arguments: str) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import prepare
+from commands import TINY, prepare
 from results.examples import add, protocol, survivors
 
 from robustdeq.engines.workers import require_sendable, starting
@@ -91,3 +91,19 @@ def test_an_ascii_console_shows_a_board_whose_note_is_in_another_script(tmp_path
     assert done.returncode == 0, done.stderr
     assert r"Gr\xf6\xdfe \u03b5" in done.stdout
     assert "Größe ε" in python(*command, PYTHONIOENCODING="utf-8").stdout
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"], ids=["plain", "with a mark in front"])
+def test_a_protocol_is_utf_8_whatever_the_locale_is(tmp_path, mark):
+    path = tmp_path / "tiny.toml"
+    text = TINY.replace('name = "tiny"', 'name = "tiny"\nnote = "Größe ε"')
+    path.write_text(mark + text, encoding="utf-8")
+    script = (
+        "import locale, sys; from robustdeq.evaluation.protocol import load_protocol; "
+        "print(locale.getencoding(), ascii(load_protocol(sys.argv[1]).note))"
+    )
+    done = python("-c", script, path, PYTHONUTF8="0", PYTHONCOERCECLOCALE="0", LC_ALL="C")
+    assert done.returncode == 0, done.stderr
+    encoding, note = done.stdout.split(" ", 1)
+    assert encoding.lower() not in ("utf-8", "utf8")
+    assert note.strip() == ascii("Größe ε")

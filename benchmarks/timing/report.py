@@ -54,7 +54,7 @@ class Section:
             check=True,
         )  # fmt: skip
         self.kept.parent.mkdir(parents=True, exist_ok=True)
-        self.kept.write_text(done.stdout)
+        self.kept.write_text(done.stdout, encoding="utf-8")
 
 
 SECTIONS = (
@@ -100,7 +100,11 @@ def render(sections: tuple[Section, ...]) -> str:
     """The report of the sections that have been measured; the others say so."""
     parts = [PREAMBLE]
     for section in sections:
-        found = section.kept.read_text().strip() if section.kept.exists() else "Not measured."
+        found = (
+            section.kept.read_text(encoding="utf-8").strip()
+            if section.kept.exists()
+            else "Not measured."
+        )
         parts.append(f"## {section.title}\n\n`python -m {section.command}`\n\n{found}\n")
     return "\n".join(parts)
 
@@ -120,10 +124,10 @@ def main() -> None:
         and (options.again or not section.kept.exists())
     ]
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(render(SECTIONS))
+    options.out.write_text(render(SECTIONS), encoding="utf-8")
     for section in tqdm(wanted):
         section.measure(options.mnist)
-        options.out.write_text(render(SECTIONS))
+        options.out.write_text(render(SECTIONS), encoding="utf-8")
 
 
 if __name__ == "__main__":

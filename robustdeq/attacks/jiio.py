@@ -44,10 +44,8 @@ class JIIO(Attack):
     - A row's iterates are ranked by the objective and put before the deployed predictor (see
       `Incumbents`); the release keeps the one of smallest residual, within bounds on its loss.
 
-    Forty rounds from the clean image and three exact steps leave 74.8 % of 500 digits on the slow
-    cell, exact PGD at its best of 20, 40 and 80 steps 71.9 %, in 8.1 times the evaluations (PGD-20
-    72.4 %, 2.8 times); on the stock cell 70.2 and 66.5 %, 14.5 times. So it is cheaper, and not as
-    strong: that claim is not reproduced (`results/reports/joint.md`).
+    It is cheaper than exact PGD and not as strong: that claim is not reproduced
+    (`results/reports/joint.md`).
 
     The last iterate is read by one visit more rather than solved: the verdict is the judge's. So a
     row costs at most `rounds` + 1 visits, the first of which solves its state, and confirmations.

@@ -58,8 +58,8 @@ class Binarisation(Audit):
     A randomised defence is not asked: what is planted under one draw is gone under the next.
 
     A network that training drove into saturation, one class for every image, can raise it too: its
-    states hardly move, along a landscape full of local maxima (15 and 17 of 24 planted inputs were
-    found on `adversarial-training/lyadeq`, seed 1, which is right on 10 %).
+    states hardly move, along a landscape full of local maxima (there is one in
+    `results/reports/audits.md`).
 
     We differ in three ways. There are half as many inner points as in the authors' code. The
     read-out is the ridge discriminant in closed form, w = (S + c I)^-1 (f_boundary - mean), S the

@@ -31,9 +31,8 @@ class Budget(Audit):
 
     The value is (b - b0) / n: b counts the images that only twice the budget breaks, b0 those that
     one more seed of the union breaks and it does not. Raised from 2 points on, where the one-sided
-    exact paired test rules chance out: more tries always find a little more (one more start of PGD
-    added 16 of 500 images on an honest network), and only steps that tries cannot replace were
-    missing.
+    exact paired test rules chance out: more tries always find a little more, and only steps that
+    tries cannot replace were missing.
     """
 
     version: ClassVar[int] = 2

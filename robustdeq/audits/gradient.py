@@ -45,10 +45,9 @@ class Gradient(Audit):
     The value is the share of images that fail at two of the three points at least. One wrong
     gradient is repaired by the next step, and honest networks have some: where a cell hardly
     contracts, the equilibrium that the implicit gradient belongs to lies well beyond the state that
-    the solver's tolerance accepts. (On the adversarially trained digits network 5 to 16 % of rows
-    fail at one point, and at most 1 % at two; what is masked fails everywhere.) The detail has the
-    share of each point. Raised above 5 %, where chance is ruled out; no more images are asked once
-    the test is `settled`. If no gradient reaches the input, all fail.
+    the solver's tolerance accepts. Such rows fail at one point; what is masked fails everywhere.
+    The detail has the share of each point. Raised above 5 %, where chance is ruled out; no more
+    images are asked once the test is `settled`. If no gradient reaches the input, all fail.
     """
 
     version: ClassVar[int] = 2

@@ -65,7 +65,7 @@ class Pool:
                 self.executor = self.start()
             self.running[self.executor.submit(require_sendable(job).run)] = job
             # Makes the pool watch all its workers: it may not know the last one born, whose death
-            # would then go unnoticed (Python 3.11: in 18 of 30 trials).
+            # would then often go unnoticed (Python 3.11).
             self.executor.submit(int)
 
     def abandon(self) -> list[Job]:

@@ -19,9 +19,8 @@ class AnchoredStates:
 
     The deployed predictor solves from z0. A cell that is no contraction may have more than one
     equilibrium, and a state carried along an attack can then stay on a branch that a cold solve
-    never finds: the attack climbs another function than the one that is judged. (On the
-    adversarially trained digits network 47 of 100 rows end PGD-20 on such a branch; attacks that
-    trust it lose 2 to 3 points.)
+    never finds: the attack climbs another function than the one that is judged, and loses points of
+    accuracy by it (the audit `equilibria` counts such rows).
 
     So a row's solve is repeated cold after 1, 2, 4 and then every 8 visits, and the cold answer is
     the one returned. A row whose two answers once differed is solved cold from then on. Between

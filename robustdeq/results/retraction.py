@@ -51,7 +51,7 @@ def contradiction(retractions: Mapping[str, Retraction]) -> str | None:
         if each.stem != name:
             return f"{name}.json is the retraction of {each.stem}"
         passed, replacement = [name], each.replaced_by
-        while replacement in retractions:
+        while replacement is not None and replacement in retractions:
             if replacement in passed:
                 return f"{' and '.join(passed)} are withdrawn and replace each other in a circle"
             passed.append(replacement)

@@ -48,7 +48,11 @@ from robustdeq.testing.impostors.base import network_of
 from robustdeq.threats.linf import Linf
 
 DRAWS = 50  # fresh ones, of random impostors
-AUDITS = ("gradient", "logit-scale")  # the cheap ones; the others attack a target all over again
+AUDITS = (
+    "gradient",
+    "logit-scale",
+    "lookup",
+)  # the cheap ones; the others attack a target all over again
 LIMIT = 3.0  # points
 Stages = tuple[Stage, ...]
 MORE = 5  # times the union's gradients, for a reference attack

@@ -17,6 +17,8 @@ from robustdeq.models.deq import DEQClassifier
 from robustdeq.testing.impostors.batch_coupling import SHARE
 from robustdeq.testing.impostors.early_stop import DEPTH
 from robustdeq.testing.impostors.entropy_sharpening import RADIUS, STEP, STEPS
+from robustdeq.testing.impostors.known_images import album
+from robustdeq.testing.impostors.nearest_image import restored
 from robustdeq.testing.impostors.random_depth import DEEPEST
 from robustdeq.testing.impostors.random_noise import SIGMA
 
@@ -54,6 +56,8 @@ def opened(network: DEQClassifier) -> dict[str, Opened]:
         "random-noise": lambda x, restart, chance: _noisy(network, x, chance),
         "batch-coupling": lambda x, restart, chance: _coupled(network, x),
         "entropy-sharpening": lambda x, restart, chance: _sharpened(network, x, restart),
+        "known-images": lambda x, restart, chance: album().corrected(unrolled(network, x), x)[None],
+        "nearest-image": lambda x, restart, chance: _restored(network, x),
     }
 
 
@@ -149,6 +153,11 @@ def _inside(moved: Tensor, x: Tensor, eps: float) -> Tensor:
 def _rounded(x: Tensor) -> Tensor:
     """The 17 levels, with the identity as their derivative."""
     return x + ((16 * x).round() / 16 - x).detach()
+
+
+def _restored(network: DEQClassifier, x: Tensor) -> Tensor:
+    """The nearest test image's logits, with the identity as the derivative of finding it."""
+    return unrolled(network, x + (restored(x, album().images) - x).detach())[None]
 
 
 def _at_every_depth(network: DEQClassifier, x: Tensor) -> Tensor:

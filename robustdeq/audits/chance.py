@@ -1,5 +1,8 @@
-"""One-sided exact binomial tests: whether a share that was counted can be chance."""
+"""One-sided exact tests: whether a share that was counted can be chance."""
 
+import numpy as np
+from jaxtyping import Bool
+from numpy import ndarray
 from scipy.special import bdtr, bdtrc
 from scipy.stats import hypergeom
 
@@ -29,3 +32,28 @@ def settled(missed: int, asked: int, n: int, share: float) -> bool:
     if missed + n - asked < least:
         return True
     return float(hypergeom.cdf(missed, n, least, asked)) <= DOUBT
+
+
+def stands_out(
+    right: Bool[ndarray, "versions n"], there: Bool[ndarray, "versions n"]
+) -> tuple[float, float, int, int]:
+    """How much oftener the first version of each of n items is right than its other versions.
+
+    The fall is the mean over the items of the first's outcome less the others' mean. Its p is that
+    of as many firsts right or more, had each version been the first with equal chance: a
+    permutation test within each item, in which the number of firsts is Poisson-binomial.
+
+    Args:
+        there: which outcomes there are; an item without its first, or any other one, says nothing.
+
+    Returns:
+        The fall, its p, how many firsts are right, and of how many items.
+    """
+    told = there[0] & there[1:].any(0)
+    right, there = (right & there)[:, told], there[:, told]
+    chances = np.ones(1)
+    for share in right.sum(0) / there.sum(0):
+        chances = np.convolve(chances, [1 - share, share])
+    count, n = int(right[0].sum()), int(told.sum())
+    fall = (count - (right[1:].sum(0) / there[1:].sum(0)).sum()) / max(n, 1)
+    return float(fall), min(float(chances[count:].sum()), 1.0), count, n

@@ -199,6 +199,13 @@ FLAGS = (
         "Check its step size, loss and gradient.",
     ),
     Flag(
+        "memorized",
+        True,
+        "Attacked images are right in their place, and not when a pixel is flipped or all shift.",
+        "The answers may be looked up: whoever has the test images recognizes them.",
+        "Read the code of the entrant, and ask it about images that nobody has seen.",
+    ),
+    Flag(
         "fast-exceeds-exact",
         False,
         "A column in fast mode left over a point more than in exact mode: on the board, or beyond "

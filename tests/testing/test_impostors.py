@@ -9,6 +9,7 @@ from benchmarks.impostor_flags import Seen, raised_flags
 from benchmarks.reference_attacks import opened, reference_attack
 from robustdeq.audits.gradient import Gradient
 from robustdeq.audits.logit_scale import LogitScale
+from robustdeq.audits.lookup import Lookup
 from robustdeq.data.digits import Digits
 from robustdeq.evaluation.judge import Judge
 from robustdeq.noise import NoiseStream
@@ -25,6 +26,7 @@ ROWS = torch.arange(N)
 AUDITS = {
     "gradient-misaligned": (Gradient(images=12, directions=6, middle=2),),
     "logit-scale": (LogitScale(images=N),),
+    "memorized": (Lookup(images=25),),
 }
 FORMS = [(impostor, form) for impostor in ZOO for form in impostor.forms]
 IDS = [f"{impostor.name}-{form.name}" for impostor, form in FORMS]

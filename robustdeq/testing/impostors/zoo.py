@@ -8,8 +8,10 @@ from robustdeq.testing.impostors.entropy_sharpening import ENTROPY_SHARPENING
 from robustdeq.testing.impostors.gradient_flip import GRADIENT_FLIP
 from robustdeq.testing.impostors.gradient_killer import GRADIENT_KILLER
 from robustdeq.testing.impostors.hard_label import HARD_LABEL
+from robustdeq.testing.impostors.known_images import KNOWN_IMAGES
 from robustdeq.testing.impostors.logit_saturation import LOGIT_SATURATION
 from robustdeq.testing.impostors.loss_underflow import LOSS_UNDERFLOW
+from robustdeq.testing.impostors.nearest_image import NEAREST_IMAGE
 from robustdeq.testing.impostors.query_memory import QUERY_MEMORY
 from robustdeq.testing.impostors.random_depth import RANDOM_DEPTH
 from robustdeq.testing.impostors.random_noise import RANDOM_NOISE
@@ -33,4 +35,6 @@ ZOO: tuple[Impostor, ...] = (
     BATCH_COUPLING,
     ENTROPY_SHARPENING,
     QUERY_MEMORY,
+    KNOWN_IMAGES,
+    NEAREST_IMAGE,
 )

@@ -65,8 +65,8 @@ class Case:
         noise, x = NoiseStream(seed).child("attack"), self.split.images.clone()
         surface = view.bind(self.target, noise)
         for rows in order.split(batch):
-            images, labels = self.split.images[rows], self.split.labels[rows]
-            x[rows] = attack.perturb(surface, images, labels, rows, self.threat, noise)[0]
+            some = self.split.samples().select(rows)
+            x[rows] = attack.perturb(surface, some, self.threat, noise)[0]
         judge = Judge(self.target, WHOLE)
         return judge(x, self.split.labels, torch.arange(len(x))).right
 

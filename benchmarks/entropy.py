@@ -29,6 +29,7 @@ from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.objectives.margin import Margin
 from robustdeq.results.markdown import table
+from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 
 PROTOCOL = "digits-linf-v2"
@@ -71,7 +72,7 @@ class Plan:
 
         def made_for(target: DefendedModel) -> Tensor:
             surface, noise = Defended().bind(target, NoiseStream(0)), NoiseStream(0)
-            return ATTACK.perturb(surface, x, y, rows, protocol.threat, noise)[0]
+            return ATTACK.perturb(surface, Samples(x, y, rows), protocol.threat, noise)[0]
 
         shared, found = {"clean": x, "made for the base": made_for(base)}, {}
         for name, fields in FIELDS.items():

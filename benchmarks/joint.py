@@ -32,6 +32,7 @@ from robustdeq.evaluation.judge import Judge
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.results.markdown import per_cent, table
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 from robustdeq.surrogates.defended import Defended
 
@@ -77,7 +78,7 @@ class Contender:
         noise: NoiseStream,
     ) -> Tensor:  # fmt: skip
         x, y = split.images[rows], split.labels[rows]
-        found = self.attack.perturb(first, x, y, rows, case.threat, noise)[:1]
+        found = self.attack.perturb(first, Samples(x, y, rows), case.threat, noise)[:1]
         left = (~exact.confirm(found[0], y, rows)).nonzero()[:, 0]
         current, last = found[0, left], found[0].clone()
         for _ in range(self.polishing if len(left) else 0):

@@ -34,6 +34,7 @@ from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.objectives.dlr import DLR
 from robustdeq.results.statistics import at_least_as_strong, newcombe, paired_counts
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
@@ -109,7 +110,8 @@ def survivors(attack: Attack, target: Target, threat: ThreatModel, seeds: int) -
     rows, verdicts = torch.arange(len(target.x)), []
     for seed in range(seeds):
         noise = NoiseStream(seed)
-        found = attack.perturb(target.bind(), target.x, target.y, rows, threat, noise)
+        samples = Samples(target.x, target.y, rows)
+        found = attack.perturb(target.bind(), samples, threat, noise)
         if not all(threat.contains(target.x, candidate).all() for candidate in found):
             raise AssertionError(f"{attack.plugin_name()} left the threat set")
         right = [target.predict(candidate) == target.y for candidate in found]
@@ -170,7 +172,8 @@ def _trained(x: Tensor, y: Tensor, epochs: int = 40) -> Classifier:
     for epoch in range(epochs):
         for rows in noise.child("order").permutation(len(x), epoch).split(128):
             stream = noise.child("craft", epoch)
-            crafted = attack.perturb(surface, x[rows], y[rows], rows, threat, stream)[0]
+            samples = Samples(x[rows], y[rows], rows)
+            crafted = attack.perturb(surface, samples, threat, stream)[0]
             optimiser.zero_grad()
             nn.functional.cross_entropy(net(crafted), y[rows]).backward()
             optimiser.step()

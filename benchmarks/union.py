@@ -37,6 +37,7 @@ from robustdeq.notebook import load_model
 from robustdeq.results.evidence import gather
 from robustdeq.results.markdown import per_cent, table
 from robustdeq.results.store import ResultStore
+from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
 
@@ -89,8 +90,8 @@ def union(store: ResultStore, chain: str, images: int) -> np.ndarray:
 def automatic(case: Case, attack: AutoAttack) -> Tensor:
     """What AutoAttack leaves: images (n, *image)."""
     surface = Defended().bind(case.target, NoiseStream(0))
-    rows, noise = torch.arange(len(case.x)), NoiseStream(0).child(attack.variant)
-    return attack.perturb(surface, case.x, case.y, rows, case.threat, noise)[0]
+    samples, noise = Samples.of(case.x, case.y), NoiseStream(0).child(attack.variant)
+    return attack.perturb(surface, samples, case.threat, noise)[0]
 
 
 def brute_force(case: Case) -> Tensor:

@@ -15,7 +15,7 @@ from robustdeq.attacks.base import Attack
 
 @dataclass(frozen=True)
 class Planted(Attack):
-    def perturb(self, surface, x, y, rows, threat, noise):
+    def run(self, search):
         {body}
 """
 
@@ -132,11 +132,11 @@ PLUGINS = {
     "nothing in it": ("planted.py", "x = 1\n", "defines plug-ins of 0 kinds"),
     "two classes": (
         "planted.py",
-        PLAIN_ATTACK.format(body="return x") + "\n\nclass Second(Planted):\n    pass\n",
+        PLAIN_ATTACK.format(body="pass") + "\n\nclass Second(Planted):\n    pass\n",
         "defines 2 plug-ins of attacks; expected one per file",
     ),
     "a shipped name": (
-        "pgd.py", PLAIN_ATTACK.format(body="return x"), "would hide the shipped 'pgd' of attacks",
+        "pgd.py", PLAIN_ATTACK.format(body="pass"), "would hide the shipped 'pgd' of attacks",
     ),
 }  # fmt: skip
 
@@ -152,7 +152,11 @@ def test_a_file_that_is_no_plug_in_is_refused(tmp_path, monkeypatch, name, text,
 
 FAILING_ATTACKS = {
     "an exception": ("raise OSError('no such list')", "OSError: no such list", True),
-    "outside the threat set": ("return x[None] + 1", "left the linf ball of radius 3/16", False),
+    "outside the threat set": (
+        "search.put_forward(search.samples.images + 1)",
+        "left the linf ball of radius 3/16",
+        False,
+    ),
 }
 
 

@@ -131,8 +131,8 @@ class TestNames:
             "@dataclass(frozen=True)\n"
             "class MySearch(Attack):\n"
             "    needs_gradients = False\n"
-            "    def perturb(self, surface, x, y, rows, threat, noise):\n"
-            "        return x[None]\n"
+            "    def run(self, search):\n"
+            "        search.put_forward(search.samples.images)\n"
         )
         assert robustdeq("check", path).refuses("did you mean 'needs_gradient'")
 

@@ -34,6 +34,7 @@ from robustdeq.models.rows import RowStore
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.results.store import ResultStore
+from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 from robustdeq.testing.subject import Subject, registered_chains
 from robustdeq.testing.toys import TASK, tiny_deq, toy_data, toy_images
@@ -115,7 +116,7 @@ def test_a_store_is_first_asked_on_the_device(device):
 def test_every_attack(device, attack, mode, threat):
     target, x, y, rows = setting(device)
     surface = Defended(mode=mode).bind(target, NoiseStream(0))
-    found = attack.perturb(surface, x, y, rows, threat, NoiseStream(0))
+    found = attack.perturb(surface, Samples(x, y, rows), threat, NoiseStream(0))
     assert found.device == device
 
 

@@ -12,6 +12,7 @@ from robustdeq.models.fast_surface import COMPARISON, FastSurface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
+from robustdeq.samples import Samples
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import solve
 from robustdeq.solvers.picard import Picard
@@ -72,7 +73,7 @@ def test_an_unconfirmed_row_is_attacked_to_the_end_of_the_budget(setting):
     model, x, _, rows = setting
     wrong = (model.predict(x).labels + 1) % 4  # fooled for the surrogate from the first step
     surface = FastSurface(model)  # no predictor, so nothing is ever confirmed
-    PGD(steps=7).perturb(surface, x, wrong, rows, Linf(Fraction(1, 10)), NoiseStream(0))
+    PGD(steps=7).perturb(surface, Samples(x, wrong, rows), Linf(Fraction(1, 10)), NoiseStream(0))
     assert surface.cost.counts["calls"] == 8 * len(x)
 
 

@@ -15,6 +15,7 @@ from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.fast_surface import FastSurface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
+from robustdeq.samples import Samples
 from robustdeq.testing.toys import TASK, tiny_deq, toy_data, toy_images
 from robustdeq.threats.linf import Linf
 from robustdeq.training.central import build, train
@@ -44,7 +45,9 @@ def test_values_and_gradients_are_those_of_the_cpu(view):
 @pytest.mark.parametrize("attack", [PGD(steps=5), APGD(steps=8)], ids=["pgd", "apgd"])
 def test_an_attack_stays_in_its_ball_there(attack):
     model, x, y, rows = on("cuda")
-    candidates = attack.perturb(EquilibriumSurface(model), x, y, rows, LINF, NoiseStream(0))
+    candidates = attack.perturb(
+        EquilibriumSurface(model), Samples(x, y, rows), LINF, NoiseStream(0)
+    )
     assert candidates.device.type == "cuda"
     assert max(LINF.excess(x, candidate).max().item() for candidate in candidates) <= 1e-6
 

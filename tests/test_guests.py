@@ -136,7 +136,7 @@ def test_a_column_whose_attack_ends_its_process_costs_no_other_column(tmp_path):
         "import os\nfrom dataclasses import dataclass\n"
         "from robustdeq.attacks.base import Attack\n\n"
         "@dataclass(frozen=True)\nclass Planted(Attack):\n"
-        "    def perturb(self, surface, x, y, rows, threat, noise):\n        os._exit(0)\n"
+        "    def run(self, search):\n        os._exit(0)\n"
     )
     (tmp_path / "planted.py").write_text(text)
     column = '[[columns]]\nname = "own"\nseeds = [0]\nstages = [{ attack = "planted" }]\n'

@@ -14,6 +14,7 @@ from robustdeq.models.cells import Cell
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
+from robustdeq.samples import Samples
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates.after_transient import AfterTransient
 from robustdeq.surrogates.defended import Defended
@@ -56,7 +57,7 @@ def broken(attack, surrogate):
     """How many of 64 searches break the image."""
     target, noise = network(), NoiseStream(0).child("attack")
     surface = surrogate.bind(target, noise)
-    found = attack.perturb(surface, X, Y, ROWS, THREAT, noise)
+    found = attack.perturb(surface, Samples(X, Y, ROWS), THREAT, noise)
     lost = torch.stack([target.classifier.predict(x).labels != Y for x in found])
     return int(lost.any(0).sum())
 

@@ -232,8 +232,9 @@ class Overstep(Attack):
 
     by: Fraction
 
-    def perturb(self, surface, x, y, rows, threat, noise):
-        return (x + (0.5 - x).sign() * float(threat.eps + self.by))[None]
+    def run(self, search):
+        x = search.samples.images
+        search.put_forward(x + (0.5 - x).sign() * float(search.threat.eps + self.by))
 
 
 class TestBall:

@@ -20,9 +20,9 @@ class Planted(Attack):
     def __post_init__(self):
         {made}
 
-    def perturb(self, surface, x, y, rows, threat, noise):
+    def run(self, search):
         {body}
-        return x[None]
+        search.put_forward(search.samples.images)
 """
 
 DEFENSE = """

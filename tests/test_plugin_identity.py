@@ -376,8 +376,8 @@ class TestWithoutAFile:
 
             @dataclass(frozen=True)
             class Own(Attack):
-                def perturb(self, surface, x, y, rows, threat, noise, k=steps):
-                    return x
+                def run(self, search, k=steps):
+                    pass
 
             found.append(encode(Own())["content"])
         assert found[0] != found[1]
@@ -477,7 +477,7 @@ class TestRuns:
         text = (
             "from dataclasses import dataclass\nfrom robustdeq.attacks.base import Attack\n\n"
             "@dataclass(frozen=True)\nclass Mine(Attack):\n"
-            "    def perturb(self, surface, x, y, rows, threat, noise):\n        return x[None]\n"
+            "    def run(self, search):\n        search.put_forward(search.samples.images)\n"
         )
         (folder / "mine.py").write_text(text)
         protocol = TINY.replace('{ name = "pgd", steps = 2 }', '"mine"')

@@ -35,9 +35,9 @@ from robustdeq.attacks.pgd import PGD
 
 @dataclass(frozen=True)
 class HesitantAttack(Attack):
-    def perturb(self, surface, x, y, rows, threat, noise):
+    def run(self, search):
         pause("column")
-        return PGD(steps=2).perturb(surface, x, y, rows, threat, noise)
+        PGD(steps=2).run(search)
 """
 
 HESITANT_TRAINING = f"""{PAUSE}
@@ -212,10 +212,10 @@ from robustdeq.attacks.base import Attack
 
 @dataclass(frozen=True)
 class Forgetful(Attack):
-    def perturb(self, surface, x, y, rows, threat, noise):
+    def run(self, search):
         if Path(__file__).with_name("fails").exists():
             raise OSError("not yet")
-        return x[None]
+        search.put_forward(search.samples.images)
 """
 
 

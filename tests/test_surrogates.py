@@ -20,6 +20,7 @@ from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
 from robustdeq.objectives.transient_margin import TransientMargin
+from robustdeq.samples import Samples
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates.after_transfer import AfterTransfer
@@ -207,7 +208,7 @@ def test_a_search_after_transfer_begins_where_the_bare_network_is_furthest_wrong
     start = surface.start(X, Y, ROWS, threat, NOISE)
     attack = APGD(steps=5, targets=1, objective=Margin())
     bare = Elsewhere(Defended().bind(defended(), NOISE), None)
-    wanted = attack.perturb(bare, X, Y, ROWS, threat, NOISE.child("transfer"))[0]
+    wanted = attack.perturb(bare, Samples(X, Y, ROWS), threat, NOISE.child("transfer"))[0]
     assert torch.equal(start, wanted)
     spent = dict(surface.cost.counts)
     assert spent["vjp"] > 0
@@ -227,7 +228,9 @@ def test_a_search_after_a_transient_begins_where_a_solve_passes_nearest_to_anoth
     spent = dict(surface.cost.counts)
     path = SolverPath(8).bind(target, NOISE)  # no longer than the deployed solver's
     attack = APGD(steps=5, objective=TransientMargin())
-    found = attack.perturb(Elsewhere(path, None), X, Y, ROWS, threat, NOISE.child("transient", 0))
+    found = attack.perturb(
+        Elsewhere(path, None), Samples(X, Y, ROWS), threat, NOISE.child("transient", 0)
+    )
     assert torch.equal(start, found[0])
     assert spent == dict(path.cost.counts)
     # Each row's start is its own, and each draw's another.
@@ -250,7 +253,7 @@ def test_attacks_that_begin_at_random_begin_where_the_view_says():
             return climbed(x, *more)
 
         surface.value_and_grad = noted
-        attack.perturb(surface, X, Y, ROWS, threat, NOISE)
+        attack.perturb(surface, Samples(X, Y, ROWS), threat, NOISE)
         known = surface.start(X, Y, ROWS, threat, NOISE)
         assert torch.equal(visited[0], known), attack
 
@@ -299,7 +302,7 @@ def test_every_attack_stays_in_the_ball_on_every_view():
     )  # fmt: skip
     for view in views:
         surface = view.bind(target, NOISE, (explicit(),))
-        found = PGD(steps=2).perturb(surface, X, Y, ROWS, threat, NOISE)
+        found = PGD(steps=2).perturb(surface, Samples(X, Y, ROWS), threat, NOISE)
         assert all(threat.contains(X, candidate).all() for candidate in found), view
 
 

@@ -12,6 +12,7 @@ from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import network_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.samples import Samples
 from robustdeq.testing.toys import TASK, toy_images
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf
@@ -55,12 +56,12 @@ def test_the_others_are_attacked_as_if_it_were_not_there(name, threat):
     others = torch.arange(COUNT) != BLACK
     rows = torch.arange(COUNT)
     surface = network_surface(rooted, None)
-    found = attack.perturb(surface, x, y, rows, threat, NOISE)
+    found = attack.perturb(surface, Samples(x, y, rows), threat, NOISE)
     assert torch.isfinite(found).all()
     assert (threat.excess(x, found[0]) <= 1e-6).all()
     if not attack.needs_logits_form:  # whose random numbers hang on the batch
         alone = network_surface(rooted, None)
-        wanted = attack.perturb(alone, x[others], y[others], rows[others], threat, NOISE)
+        wanted = attack.perturb(alone, Samples(x[others], y[others], rows[others]), threat, NOISE)
         assert torch.equal(found[:, others], wanted)
 
 

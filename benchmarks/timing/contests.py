@@ -169,7 +169,7 @@ def _attack(
 ) -> Tensor:
     """Candidates (K, n, *image) for some rows of the split, so many at a time."""
     parts = [
-        attack.perturb(surface, split.images[some], split.labels[some], some, case.threat, noise)
+        attack.perturb(surface, split.samples().select(some), case.threat, noise)
         for some in rows.split(batch_size)
     ]
     return torch.cat(parts, dim=1)

@@ -9,6 +9,7 @@ from benchmarks.timing.opponents import Settings, TorchDEQ, library_pgd, torchde
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import TrainingNoise
+from robustdeq.samples import Samples
 from robustdeq.surface import Cost
 
 
@@ -33,7 +34,8 @@ class LibraryTraining(Wrapper):
         attack = library_pgd(self.steps, batch.threat)
         surface = torchdeq_surface(_network(target), self.settings)
         stream = noise.stream.child("craft")
-        return attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, stream)[0]
+        samples = Samples(batch.x, batch.y, batch.rows)
+        return attack.perturb(surface, samples, batch.threat, stream)[0]
 
     def outputs(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         return TorchDEQ(_network(target), self.settings, Cost())(x)

@@ -20,6 +20,7 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.noise import NoiseStream
 from robustdeq.results.markdown import table
+from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 
 HEADER = ("cell", "images", "chunk", "evaluations an image", "CPU ms an image", "of the first")
@@ -37,8 +38,8 @@ def attacked(case: Subject, count: int, chunk: int, view: Defended) -> Callable[
         found = []
         for some in rows.split(chunk):
             places = some % len(test)
-            x, y = test.images[places], test.labels[places]
-            found.append(ATTACK.perturb(surface, x, y, some, case.threat, noise)[0])
+            samples = Samples(test.images[places], test.labels[places], some)
+            found.append(ATTACK.perturb(surface, samples, case.threat, noise)[0])
         counts = surface.cost.counts
         return Outcome(torch.cat(found), (counts["forward"] + counts["vjp"]) / count)
 

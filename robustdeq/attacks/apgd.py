@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -13,12 +12,11 @@ from torch import Tensor
 
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.budgets import require_counts
-from robustdeq.attacks.incumbents import Incumbents
+from robustdeq.attacks.search import Points, Search
 from robustdeq.errors import SpecError
-from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective
 from robustdeq.objectives.cross_entropy import CrossEntropy
-from robustdeq.surface import Reading, Surface
+from robustdeq.surface import Reading
 from robustdeq.threats.base import ThreatModel
 
 _RHO = 0.75  # share of improving steps below which the step is halved (section 3.1)
@@ -56,64 +54,27 @@ class APGD(Attack):
         if self.targets < 0:
             raise SpecError(f"targets = {self.targets}; expected 0 (untargeted) or more")
 
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
-        found = Incumbents(surface, x, y, rows)
-        for order, target in enumerate(self._targets(found)):
-            for restart in range(self.restarts):
-                index = found.active()
-                if len(index):
-                    stream = noise.child("apgd", order)
-                    start = surface.start(
-                        found.x[index], y[index], rows[index], threat, stream, restart
-                    )
-                    self._climb(found, threat, index, start, target)
-        return found.candidates()
+    def run(self, search: Search) -> None:
+        classes = search.wrong_classes(self.targets) if self.targets else [None]
+        for order, target in enumerate(classes):
+            for draw in range(self.restarts):
+                self._climb(search, search.start("apgd", order, draw=draw), target)
 
-    def _targets(self, found: Incumbents) -> list[Int[Tensor, " batch"] | None]:
-        """The wrong classes to move to in turn, or the single None of an untargeted search."""
-        if not self.targets or not len(found.x):
-            return [None]
-        logits = found.surface.view(found.x, found.rows, frozenset({"logits"})).logits
-        wrong = logits.scatter(1, found.y[:, None], -math.inf)
-        count = min(self.targets, wrong.shape[1] - 1)
-        return list(wrong.topk(count, dim=1).indices.T)
-
-    def _climb(
-        self,
-        found: Incumbents,
-        threat: ThreatModel,
-        index: Int[Tensor, " n"],
-        start: Tensor,
-        target: Int[Tensor, " batch"] | None,
-    ) -> None:
-        """One search of the rows `index` from `start`."""
-
-        def read(call: Callable[..., Reading], index: Tensor, x: Tensor) -> Reading:
-            towards = None if target is None else target[index]
-            return call(x, found.y[index], self.objective, found.rows[index], towards)
-
-        reading = read(found.surface.value_and_grad, index, start)
-        keep = found.observe(index, start, reading)
-        path = _Path.start(index, start, reading, 2.0 * float(threat.eps)).select(keep)
+    def _climb(self, search: Search, start: Points, target: Int[Tensor, " batch"] | None) -> None:
+        """One search from some points."""
+        reading = search.gradient(start, self.objective, target)
+        path = _Path.start(start, reading, 2.0 * float(search.threat.eps))
+        path = path.select(search.left(start))
         since = {now: before for before, now in itertools.pairwise(checkpoints(self.steps))}
         for k in range(1, self.steps + 1):
-            if not len(path.index):
+            if not len(path.points):
                 return
-            x = path.proposal(threat, found.x[path.index], momentum=k > 1)
+            points = path.proposal(search.threat, momentum=k > 1)
             if k == self.steps:  # nobody asks for the last gradient
-                found.observe(path.index, x, read(found.surface.value, path.index, x))
+                search.value(points, self.objective, target)
                 return
-            reading = read(found.surface.value_and_grad, path.index, x)
-            keep = found.observe(path.index, x, reading)
-            path = path.advanced(x, reading).select(keep)
+            reading = search.gradient(points, self.objective, target)
+            path = path.advanced(points, reading).select(search.left(points))
             if k in since:
                 path = path.adapted(k - since[k])
 
@@ -135,8 +96,7 @@ def checkpoints(steps: int) -> list[int]:
 class _Path:
     """Where one search stands: each tensor has one entry per row that is still in it."""
 
-    index: Int[Tensor, " n"]
-    x: Tensor
+    points: Points
     previous: Tensor
     gradient: Tensor
     value: Float[Tensor, " n"]
@@ -149,12 +109,11 @@ class _Path:
     checked_value: Float[Tensor, " n"]  # best value at the last checkpoint
 
     @classmethod
-    def start(cls, index: Tensor, x: Tensor, reading: Reading, eta: float) -> "_Path":
+    def start(cls, points: Points, reading: Reading, eta: float) -> "_Path":
         assert reading.gradient is not None
-        value, gradient = reading.value.detach(), reading.gradient
+        x, value, gradient = points.x, reading.value, reading.gradient
         return cls(
-            index=index,
-            x=x,
+            points=points,
             previous=x,
             gradient=gradient,
             value=value,
@@ -162,34 +121,36 @@ class _Path:
             best_gradient=gradient,
             best_value=value,
             eta=x.new_full((len(x), *[1] * (x.ndim - 1)), eta),
-            improved=torch.zeros_like(index),
-            halved=torch.zeros_like(index, dtype=torch.bool),
+            improved=torch.zeros_like(points.index),
+            halved=torch.zeros_like(points.index, dtype=torch.bool),
             checked_value=value,
         )
 
     def select(self, keep: Bool[Tensor, " n"]) -> "_Path":
         if keep.all():
             return self
-        return _Path(*(getattr(self, entry.name)[keep] for entry in dataclasses.fields(self)))
+        _, *tensors = (getattr(self, entry.name) for entry in dataclasses.fields(self))
+        return _Path(self.points.select(keep), *(each[keep] for each in tensors))
 
-    def proposal(self, threat: ThreatModel, centre: Tensor, momentum: bool) -> Tensor:
+    def proposal(self, threat: ThreatModel, momentum: bool) -> Points:
         """x_{k+1} by eq. 3; the first step has no momentum."""
-        ahead = threat.project(self.x + self.eta * threat.steepest(self.gradient), centre)
-        if not momentum:
-            return ahead
-        mixed = self.x + _ALPHA * (ahead - self.x) + (1.0 - _ALPHA) * (self.x - self.previous)
-        return threat.project(mixed, centre)
+        x, clean = self.points.x, self.points.samples.images
+        ahead = threat.project(x + self.eta * threat.steepest(self.gradient), clean)
+        if momentum:
+            mixed = x + _ALPHA * (ahead - x) + (1.0 - _ALPHA) * (x - self.previous)
+            ahead = threat.project(mixed, clean)
+        return self.points.moved(ahead)
 
-    def advanced(self, x: Tensor, reading: Reading) -> "_Path":
-        """After a step to x."""
+    def advanced(self, points: Points, reading: Reading) -> "_Path":
+        """After a step to some points."""
         assert reading.gradient is not None
-        value, gradient = reading.value.detach(), reading.gradient
+        x, value, gradient = points.x, reading.value, reading.gradient
         better = value > self.best_value
         wide = better.reshape(self.eta.shape)
         return dataclasses.replace(
             self,
-            x=x,
-            previous=self.x,
+            points=points,
+            previous=self.points.x,
             gradient=gradient,
             value=value,
             best=torch.where(wide, x, self.best),
@@ -210,7 +171,7 @@ class _Path:
         wide = halve.reshape(self.eta.shape)
         return dataclasses.replace(
             self,
-            x=torch.where(wide, self.best, self.x),
+            points=self.points.moved(torch.where(wide, self.best, self.points.x)),
             gradient=torch.where(wide, self.best_gradient, self.gradient),
             value=torch.where(halve, self.best_value, self.value),
             eta=torch.where(wide, 0.5 * self.eta, self.eta),

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
 
 from robustdeq.attacks.base import Attack
@@ -17,9 +16,8 @@ from robustdeq.attacks.facade import (
     library_norm,
     sealed,
 )
+from robustdeq.attacks.search import Search
 from robustdeq.errors import SpecError, UnknownName
-from robustdeq.noise import NoiseStream
-from robustdeq.surface import Surface
 from robustdeq.threats.base import ThreatModel
 
 _VARIANTS = ("standard", "plus", "rand")
@@ -60,27 +58,19 @@ class AutoAttack(Attack):
             if attack not in _ATTACKS:
                 raise UnknownName("attack of AutoAttack", attack, _ATTACKS)
 
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
-        library = import_extra("pyautoattack", "autoattack")
-        if not len(x):
-            return x[None].clone()
-        seed = noise.child("autoattack").seed
+    def run(self, search: Search) -> None:
+        library, samples = import_extra("pyautoattack", "autoattack"), search.samples
+        if not len(samples):
+            return
+        seed, device = search.noise.child("autoattack").seed, samples.images.device
         with sealed(seed) as said:
-            module = SurfaceModule(surface, x.device).eval()
-            ensemble = self._ensemble(library, module, threat, seed, x.device)
-            self._fit_to_classes(ensemble, class_count(surface, x))
-            x_adv = _run(library, ensemble, *library_input(x, y))
+            module = SurfaceModule(search.surface, device).eval()
+            ensemble = self._ensemble(library, module, search.threat, seed, device)
+            self._fit_to_classes(ensemble, class_count(search))
+            x_adv = _run(library, ensemble, *library_input(samples))
         for line in said:
             _log.info("AutoAttack: %s", line)
-        return x_adv.detach().to(x)[None]
+        search.put_forward(x_adv.detach().to(samples.images))
 
     def _ensemble(
         self,

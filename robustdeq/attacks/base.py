@@ -1,13 +1,16 @@
 """The contract of an attack."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, final
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
+from robustdeq.attacks.search import Search
+from robustdeq.errors import ContractViolation
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 from robustdeq.threats.base import ThreatModel
 
@@ -15,8 +18,8 @@ from robustdeq.threats.base import ThreatModel
 class Attack(Plugin, ABC):
     """A search for adversarial inputs on a surface.
 
-    An attack knows no model and judges nothing: it returns up to three candidates a row, best
-    first, and the judge decides. `needs_logits_form` is set by library adapters, which can only
+    An attack knows no model and judges nothing: what its search found, up to three candidates a
+    row, goes before the judge. `needs_logits_form` is set by library adapters, which can only
     attack a plain function from images to logits; `needs_gradient` is unset by searches that read
     answers alone.
     """
@@ -26,17 +29,23 @@ class Attack(Plugin, ABC):
     needs_gradient: ClassVar[bool] = True
 
     @abstractmethod
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
-        """Candidates (K, B, *image) with 1 <= K <= 3, all inside the threat set.
+    def run(self, search: Search) -> None:
+        """Look at points of the threat set through `search`, which remembers what it sees."""
 
-        `rows` keys both the surface's per-row state and every random draw, so that a row's
-        search does not depend on its batch.
+    @final
+    def perturb(
+        self, surface: Surface, samples: Samples, threat: ThreatModel, noise: NoiseStream
+    ) -> Float[Tensor, "candidates batch *image"]:
+        """Candidates (K, B, *image) with 1 <= K <= 3, best first.
+
+        Raises:
+            ContractViolation: the attack returns what it should put forward.
         """
+        search = Search(self.plugin_name(), surface, samples, threat, noise)
+        returned: object = self.run(search)
+        if returned is not None:
+            raise ContractViolation(
+                f"attack {self.plugin_name()!r} returned a {type(returned).__name__} from `run`, "
+                f"which nobody reads; hand candidates to `search.put_forward`"
+            )
+        return search.candidates()

@@ -10,12 +10,11 @@ from torch import Tensor
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.budgets import require_counts
 from robustdeq.attacks.hyperplanes import to_hyperplane
-from robustdeq.attacks.incumbents import Incumbents
+from robustdeq.attacks.search import Points, Search
 from robustdeq.errors import SpecError
-from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import View
 from robustdeq.objectives.margin import Margin
-from robustdeq.surface import Reading, Surface
+from robustdeq.surface import Reading
 from robustdeq.threats.base import ThreatModel
 
 
@@ -64,74 +63,43 @@ class FAB(Attack):
         if not 1 <= self.eta < math.inf:
             raise SpecError(f"eta = {self.eta}; expected at least 1, the step onto the boundary")
 
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
-        found = Incumbents(surface, x, y, rows)
-        for order, target in enumerate(self._targets(found)):
-            for restart in range(self.restarts):
-                index = found.active()
-                start = found.x[index]
-                if restart:
-                    stream = noise.child("fab", order)
-                    start = 0.5 * (start + threat.random_start(start, rows[index], stream, restart))
-                self._search(found, threat, index, start, target)
-        return found.candidates()
+    def run(self, search: Search) -> None:
+        for order, target in enumerate(search.wrong_classes(self.targets)):
+            for draw in range(self.restarts):
+                start = search.standing()
+                if draw:
+                    noise, rows = search.noise.child("fab", order), start.samples.positions
+                    other = search.threat.random_start(start.x, rows, noise, draw)
+                    start = start.moved(0.5 * (start.x + other))
+                self._search(search, start, target)
 
-    def _targets(self, found: Incumbents) -> list[Int[Tensor, " batch"]]:
-        """The wrong classes to move to in turn, the likeliest first."""
-        if not len(found.x):
-            return []
-        logits = found.surface.view(found.x, found.rows, frozenset({"logits"})).logits
-        wrong = logits.scatter(1, found.y[:, None], -math.inf)
-        return list(wrong.topk(min(self.targets, wrong.shape[1] - 1), dim=1).indices.T)
-
-    def _search(
-        self,
-        found: Incumbents,
-        threat: ThreatModel,
-        index: Int[Tensor, " n"],
-        current: Float[Tensor, "n *image"],
-        target: Int[Tensor, " batch"],
-    ) -> None:
-        """One search of the rows `index` from `current`."""
-        required = current.new_zeros(len(index))
+    def _search(self, search: Search, points: Points, target: Int[Tensor, " batch"]) -> None:
+        """One search from some points."""
+        required = points.x.new_zeros(len(points))
         for _ in range(self.steps):
-            if not len(index):
+            if not len(points):
                 return
-            clean, y = found.x[index], found.y[index]
-            reading = found.surface.value_and_grad(
-                current, y, Margin(), found.rows[index], target[index]
-            )
-            margin = Margin()(View(reading.logits), y)
-            inside = threat.contains(clean, current, slack=0.0)
-            keep = _observe_some(found, index, current, reading, inside)
+            inside = search.threat.contains(points.samples.images, points.x, slack=0.0)
+            reading = search.gradient(points, Margin(), target, inside)
+            margin = Margin()(View(reading.logits), points.samples.labels)
             refused = inside & (margin > required)
             required = torch.where(refused, 2.0 * margin, required)
-            walked = self._step(threat, clean, current, reading, required, margin > required)
-            index, current, required = index[keep], walked[keep], required[keep]
-        if len(index):
-            last = threat.project(current, found.x[index])
-            reading = found.surface.value(last, found.y[index], Margin(), found.rows[index])
-            found.observe(index, last, reading)
+            walked = self._step(search.threat, points, reading, required, margin > required)
+            keep = search.left(points) | ~inside
+            points, required = points.moved(walked).select(keep), required[keep]
+        last = search.threat.project(points.x, points.samples.images)
+        search.value(points.moved(last), Margin())
 
     def _step(
         self,
         threat: ThreatModel,
-        clean: Float[Tensor, "n *image"],
-        current: Float[Tensor, "n *image"],
+        points: Points,
         reading: Reading,
         required: Float[Tensor, " n"],
         adversarial: Bool[Tensor, " n"],
     ) -> Float[Tensor, "n *image"]:
         """x_{k+1} from the reading at x_k; where that has no finite numbers, x_k."""
-        normal = reading.gradient
+        clean, current, normal = points.samples.images, points.x, reading.gradient
         assert normal is not None
         back = clean + self.beta * (current - clean)
         base = torch.where(_per_row(adversarial, clean), back, current)
@@ -146,16 +114,6 @@ class FAB(Attack):
         ends = base + self.eta * ahead, clean + self.eta * direct
         walked = ((1.0 - alpha) * ends[0] + alpha * ends[1]).clamp(0.0, 1.0)
         return torch.where(walked.isfinite(), walked, current)
-
-
-def _observe_some(
-    found: Incumbents, index: Tensor, x: Tensor, reading: Reading, inside: Bool[Tensor, " n"]
-) -> Bool[Tensor, " n"]:
-    """Enter those iterates that lie in the threat set; returns which rows to go on with."""
-    seen = Reading(reading.value[inside], reading.logits[inside])
-    keep = torch.ones_like(inside)
-    keep[inside] = found.observe(index[inside], x[inside], seen)
-    return keep
 
 
 def _per_row(values: Tensor, like: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from robustdeq.answers import bounded
+from robustdeq.attacks.search import Search
 from robustdeq.errors import SpecError
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 from robustdeq.threats.base import ThreatModel
 
@@ -89,11 +91,11 @@ def sealed(seed: int) -> Iterator[list[str]]:
 
 
 def library_input(
-    x: Tensor, y: Int[Tensor, " batch"]
+    samples: Samples,
 ) -> tuple[Float[Tensor, "batch *image"], Int[Tensor, " batch"]]:
     """Copies that a library may write into: contiguous float32 images, int64 labels."""
-    images = x.detach().to(torch.float32).clone(memory_format=torch.contiguous_format)
-    return images, y.detach().to(torch.int64).clone()
+    images = samples.images.to(torch.float32).clone(memory_format=torch.contiguous_format)
+    return images, samples.labels.to(torch.int64).clone()
 
 
 def library_norm(threat: ThreatModel) -> str:
@@ -111,9 +113,10 @@ def library_norm(threat: ThreatModel) -> str:
     return _LIBRARY_NORMS[name]
 
 
-def class_count(surface: Surface, x: Float[Tensor, "batch *image"]) -> int:
+def class_count(search: Search) -> int:
     """How many classes the model behind a surface has; costs one forward pass of one image."""
-    return surface.view(x[:1], None, frozenset({"logits"})).logits.shape[1]
+    one = search.samples.images[:1]
+    return search.surface.view(one, None, frozenset({"logits"})).logits.shape[1]
 
 
 def import_extra(*modules: str) -> ModuleType:

@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robustdeq.answers import labels, margin
-from robustdeq.surface import Reading, Surface
+from robustdeq.samples import Samples
+from robustdeq.surface import Surface
 
 
 class Incumbents:
@@ -22,21 +23,16 @@ class Incumbents:
     `index` is everywhere the (n,) position of some rows in the batch.
     """
 
-    def __init__(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-    ):
-        self.surface, self.x, self.y, self.rows = surface, x.detach(), y, rows
-        self._highest = x.detach().clone()
+    def __init__(self, surface: Surface, samples: Samples):
+        self._surface, self._y, self._rows = surface, samples.labels, samples.positions
+        x = samples.images.detach()
+        self._highest = x.clone()
         self._value = x.new_full((len(x),), -math.inf)
-        self._last = x.detach().clone()
-        self._confirmed = x.detach().clone()
+        self._last = x.clone()
+        self._confirmed = x.clone()
         self._broken = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         self._refused = x.new_full((len(x),), -math.inf)
-        self._doubted = x.detach().clone()
+        self._doubted = x.clone()
         self._doubt = x.new_full((len(x),), -math.inf)
         self._observed = 0
 
@@ -46,30 +42,37 @@ class Incumbents:
         return (~self._broken).nonzero()[:, 0]
 
     def observe(
-        self, index: Int[Tensor, " n"], x: Float[Tensor, "n *image"], reading: Reading
-    ) -> Bool[Tensor, " n"]:
-        """Enter the iterates x of the rows `index`; returns which of them to go on with."""
-        value = reading.value.detach().to(self._value)
+        self,
+        index: Int[Tensor, " n"],
+        x: Float[Tensor, "n *image"],
+        value: Float[Tensor, " n"],
+        logits: Float[Tensor, "n classes"],
+    ) -> None:
+        """Enter the iterates x of the rows `index`, and what was seen there."""
+        value = value.detach().to(self._value)
         better = value > self._value[index]
         self._value[index[better]] = value[better]
         self._highest[index[better]] = x[better].detach()
         self._last[index] = x.detach()
-        self._doubt_rows(index, x.detach(), reading.logits.detach())
+        self._doubt_rows(index, x.detach(), logits.detach())
         self._observed += 1
-        if self._observed % self.surface.confirm_every == 0:
+        if self._observed % self._surface.confirm_every == 0:
             self._confirm()
+
+    def left(self, index: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """Which of the rows `index` to go on with."""
         return ~self._broken[index]
 
     def candidates(self) -> Float[Tensor, "3 batch *image"]:
         """What the judge is shown: confirmed (else highest objective), highest objective, last."""
         self._confirm()
-        broken = self._broken.reshape(-1, *[1] * (self.x.ndim - 1))
+        broken = self._broken.reshape(-1, *[1] * (self._last.ndim - 1))
         first = torch.where(broken, self._confirmed, self._highest)
         return torch.stack([first, self._highest, self._last])
 
     def _doubt_rows(self, index: Tensor, x: Tensor, logits: Tensor) -> None:
         # What is no answer is lost by any margin: the judge takes such a row for broken.
-        answer, y = labels(logits), self.y[index]
+        answer, y = labels(logits), self._y[index]
         margins = (-margin(logits, y)).masked_fill(answer == -1, math.inf).to(self._doubt)
         higher = (answer != y) & (margins > self._doubt[index])
         self._doubt[index[higher]] = margins[higher]
@@ -80,7 +83,7 @@ class Incumbents:
         if not len(asked):
             return
         x = self._doubted[asked]
-        fooled = self.surface.confirm(x, self.y[asked], self.rows[asked])
+        fooled = self._surface.confirm(x, self._y[asked], self._rows[asked])
         self._broken[asked] = fooled
         self._confirmed[asked[fooled]] = x[fooled]
         self._refused[asked] = self._doubt[asked]

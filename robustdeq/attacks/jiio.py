@@ -4,18 +4,12 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from jaxtyping import Float, Int
-from torch import Tensor
-
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.budgets import require_counts
-from robustdeq.attacks.incumbents import Incumbents
+from robustdeq.attacks.search import Search
 from robustdeq.errors import SpecError
-from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective
 from robustdeq.objectives.cross_entropy import CrossEntropy
-from robustdeq.surface import Surface
-from robustdeq.threats.base import ThreatModel
 
 _FIRST_PHASE = Fraction(5, 8)  # share of the rounds before the step shrinks (the authors' release)
 
@@ -71,32 +65,9 @@ class JIIO(Attack):
             if (value := getattr(self, name)) <= 0:
                 raise SpecError(f"{name} = {value}; expected a positive fraction of the radius")
 
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
-        found = Incumbents(surface, x, y, rows)
-        index = found.active()
-        current = found.x
-        if self.random_start:
-            current = surface.start(current, y, rows, threat, noise.child("jiio"))
-        for size in [*self.steps(), None]:
-            if not len(index):
-                break
-            reading = surface.value_and_grad(current, y[index], self.objective, rows[index])
-            assert reading.gradient is not None
-            keep = found.observe(index, current, reading)
-            if size is None:
-                break
-            index, current, gradient = index[keep], current[keep], reading.gradient[keep]
-            moved = current + float(threat.eps * size) * threat.steepest(gradient)
-            current = threat.project(moved, found.x[index])
-        return found.candidates()
+    def run(self, search: Search) -> None:
+        start = search.start("jiio") if self.random_start else search.standing()
+        search.gradient(search.ascend(start, self.objective, self.steps()), self.objective)
 
     def steps(self) -> list[Fraction]:
         """The step of every round, as a fraction of the radius."""

@@ -3,18 +3,12 @@
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from jaxtyping import Float, Int
-from torch import Tensor
-
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.budgets import require_counts
-from robustdeq.attacks.incumbents import Incumbents
+from robustdeq.attacks.search import Search
 from robustdeq.errors import SpecError
-from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective
 from robustdeq.objectives.cross_entropy import CrossEntropy
-from robustdeq.surface import Surface
-from robustdeq.threats.base import ThreatModel
 
 
 @dataclass(frozen=True)
@@ -46,42 +40,8 @@ class PGD(Attack):
         if self.step <= 0:
             raise SpecError(f"step = {self.step}; expected a positive fraction of the radius")
 
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
-        found = Incumbents(surface, x, y, rows)
-        for restart in range(self.restarts):
-            self._climb(found, threat, noise.child("pgd"), restart)
-        return found.candidates()
-
-    def _climb(
-        self, found: Incumbents, threat: ThreatModel, noise: NoiseStream, restart: int
-    ) -> None:
-        step = float(threat.eps * self.step)
-        index = found.active()
-        current = found.x[index]
-        if self.random_start:
-            current = found.surface.start(
-                current, found.y[index], found.rows[index], threat, noise, restart
-            )
-        for _ in range(self.steps):
-            if not len(index):
-                return
-            reading = found.surface.value_and_grad(
-                current, found.y[index], self.objective, found.rows[index]
-            )
-            assert reading.gradient is not None
-            keep = found.observe(index, current, reading)
-            index, current, gradient = index[keep], current[keep], reading.gradient[keep]
-            current = threat.project(current + step * threat.steepest(gradient), found.x[index])
-        if len(index):
-            reading = found.surface.value(
-                current, found.y[index], self.objective, found.rows[index]
-            )
-            found.observe(index, current, reading)
+    def run(self, search: Search) -> None:
+        sizes = [self.step] * self.steps
+        for draw in range(self.restarts):
+            start = search.start("pgd", draw=draw) if self.random_start else search.standing()
+            search.value(search.ascend(start, self.objective, sizes), self.objective)

@@ -13,9 +13,10 @@ from torch import Tensor
 from robustdeq.answers import labels
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.budgets import require_counts
+from robustdeq.attacks.search import Search
 from robustdeq.noise import NoiseStream
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
-from robustdeq.threats.base import ThreatModel
 
 _FARTHEST = 1.0  # pixel values: beyond it every pixel is at its bound
 _STARTS = 8
@@ -54,27 +55,19 @@ class RayS(Attack):
     def __post_init__(self):
         require_counts(self, "queries", "restarts")
 
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
-        radius, found = float(threat.eps), x.clone()
-        nearest = x.new_full((len(x),), torch.inf)
+    def run(self, search: Search) -> None:
+        radius, samples = float(search.threat.eps), search.samples
+        found = samples.images.clone()
+        nearest = found.new_full((len(found),), torch.inf)
         for restart in range(self.restarts):
             left = (nearest > radius).nonzero()[:, 0]
-            draws = noise.child("rays", restart)
-            directions = _Directions(x[left], rows[left], draws, self.queries)
-            search = _Search(surface, x[left], y[left], rows[left])
-            search.run(directions, radius, self.queries)
-            nearer = search.distance < nearest[left]
-            nearest[left[nearer]] = search.distance[nearer]
-            found[left[nearer]] = search.point()[nearer]
-        return threat.project(found, x)[None]
+            some, draws = samples.select(left), search.noise.child("rays", restart)
+            rays = _Rays(search.surface, some)
+            rays.follow(_Directions(some, draws, self.queries), radius, self.queries)
+            nearer = rays.distance < nearest[left]
+            nearest[left[nearer]] = rays.distance[nearer]
+            found[left[nearer]] = rays.point()[nearer]
+        search.put_forward(search.threat.project(found, samples.images))
 
 
 class _Directions:
@@ -83,13 +76,13 @@ class _Directions:
     Flips are of halves, quarters, eighths, ... of the pixels, then of single ones again and again.
     """
 
-    def __init__(self, x: Tensor, rows: Tensor, noise: NoiseStream, turns: int):
-        shape = tuple(x.shape[1:])
+    def __init__(self, samples: Samples, noise: NoiseStream, turns: int):
+        shape, rows = tuple(samples.images.shape[1:]), samples.positions
         starts = [noise.signs(rows, draw, shape).flatten(1) for draw in range(_STARTS)]
         both = torch.stack([sign * start for start in starts for sign in (1, -1)])
         self._starts = both.to(torch.int8)  # kept for the whole search: a byte a sign, not four
         edges = list(islice(_blocks(math.prod(shape)), turns))
-        self._edges = torch.tensor(edges, device=x.device)
+        self._edges = torch.tensor(edges, device=rows.device)
 
     def at(
         self, turn: Int[Tensor, " n"], index: Int[Tensor, " n"], best: Float[Tensor, "n pixels"]
@@ -103,7 +96,7 @@ class _Directions:
         return torch.where((flip < 0)[:, None], start, flipped)
 
 
-class _Search:
+class _Rays:
     """Each row's best direction and the distance at which its label is lost along it.
 
     All rows ask at once, and each asks what its own last answer calls for: whether another
@@ -111,14 +104,14 @@ class _Search:
     In step, nearly all rows would wait for the few whose direction is better.
     """
 
-    def __init__(self, surface: Surface, x: Tensor, y: Tensor, rows: Tensor):
-        self._surface, self.x, self._y, self._rows = surface, x, y, rows
-        self.signs = torch.ones_like(x).flatten(1)
-        self.distance = x.new_full((len(x),), _FARTHEST)
+    def __init__(self, surface: Surface, samples: Samples):
+        self._surface, self._samples = surface, samples
+        self.signs = torch.ones_like(samples.images).flatten(1)
+        self.distance = samples.images.new_full((len(samples),), _FARTHEST)
 
-    def run(self, directions: _Directions, radius: float, queries: int) -> None:
+    def follow(self, directions: _Directions, radius: float, queries: int) -> None:
         """Search until each row is lost within the radius or has asked so often."""
-        index = torch.arange(len(self.x), device=self.x.device)
+        index = torch.arange(len(self._samples), device=self.signs.device)
         asked, turn, halvings = (torch.zeros_like(index) for _ in range(3))
         signs = directions.at(turn, index, self.signs)
         near, far = self.distance.clone(), self.distance.clone()  # its middle is asked about
@@ -144,12 +137,13 @@ class _Search:
 
     def point(self) -> Tensor:
         """x + r d of every row."""
-        return self._along(self.x, self.signs, self.distance)
+        return self._along(self._samples.images, self.signs, self.distance)
 
     def _lost(self, index: Tensor, signs: Tensor, distance: Tensor) -> Bool[Tensor, " n"]:
-        x = self._along(self.x[index], signs, distance)
-        logits = self._surface.view(x, self._rows[index], _LOGITS).logits
-        return labels(logits) != self._y[index]
+        some = self._samples.select(index)
+        x = self._along(some.images, signs, distance)
+        logits = self._surface.view(x, some.positions, _LOGITS).logits
+        return labels(logits) != some.labels
 
     @staticmethod
     def _along(x: Tensor, signs: Tensor, distance: Tensor) -> Tensor:

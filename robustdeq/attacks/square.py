@@ -6,19 +6,15 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.budgets import require_counts
-from robustdeq.attacks.incumbents import Incumbents
+from robustdeq.attacks.search import Search
 from robustdeq.attacks.squares import DRAWS, first_guess, next_guess
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective
 from robustdeq.objectives.margin import Margin
-from robustdeq.surface import Surface
-from robustdeq.threats.base import ThreatModel
 
 # Out of 10 000 queries: after which ones the window area is halved (the authors' released code).
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -52,44 +48,34 @@ class Square(Attack):
         if not 0.0 < self.p_init <= 1.0:
             raise SpecError(f"p_init = {self.p_init}; expected a share of the image, in (0, 1]")
 
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
-        if x.ndim != 4:
+    def run(self, search: Search) -> None:
+        if search.samples.images.ndim != 4:
             raise SpecError(
                 f"attack 'square' needs images (batch, channel, height, width), got shape "
-                f"{tuple(x.shape)}; use 'apgd' for other input"
+                f"{tuple(search.samples.images.shape)}; use 'apgd' for other input"
             )
-        found = Incumbents(surface, x, y, rows)
         for restart in range(self.restarts):
-            self._search(found, threat, noise.child("square", restart))
-        return found.candidates()
+            self._search(search, search.noise.child("square", restart))
 
     def window_share(self, query: int) -> float:
         """The share of the image that the window of a query (counted from 0) covers."""
         return self.p_init / 2 ** bisect.bisect_left(_HALVINGS, query * 10_000 // self.queries)
 
-    def _search(self, found: Incumbents, threat: ThreatModel, noise: NoiseStream) -> None:
-        index = found.active()
-        current = first_guess(threat, found.x[index], found.rows[index], noise.child("first"))
-        value = current.new_full((len(index),), -math.inf)
-        guess, windows = current, noise.child("windows")
+    def _search(self, search: Search, noise: NoiseStream) -> None:
+        threat, best = search.threat, search.standing()
+        of, first, windows = best.samples, noise.child("first"), noise.child("windows")
+        guess = best.moved(first_guess(threat, of.images, of.positions, first))
+        value = guess.x.new_full((len(guess),), -math.inf)
         for query in range(self.queries):
-            if not len(index):
+            if not len(best):
                 return
             if query:
-                side = math.sqrt(self.window_share(query - 1) * guess.shape[2] * guess.shape[3])
-                draws = windows.uniform(found.rows[index], query, (DRAWS + guess.shape[1],))
-                guess = next_guess(threat, found.x[index], current, round(side), draws)
-            reading = found.surface.value(guess, found.y[index], self.objective, found.rows[index])
-            better = reading.value.detach() > value
-            current = torch.where(better[:, None, None, None], guess, current)
-            value = torch.where(better, reading.value.detach(), value)
-            keep = found.observe(index, guess, reading)
-            index, current, value = index[keep], current[keep], value[keep]
+                of, (channels, height, width) = best.samples, best.x.shape[1:]
+                side = round(math.sqrt(self.window_share(query - 1) * height * width))
+                draws = windows.uniform(of.positions, query, (DRAWS + channels,))
+                guess = best.moved(next_guess(threat, of.images, best.x, side, draws))
+            seen = search.value(guess, self.objective).value
+            better = seen > value
+            best = best.moved(torch.where(better[:, None, None, None], guess.x, best.x))
+            value, left = torch.where(better, seen, value), search.left(best)
+            best, value = best.select(left), value[left]

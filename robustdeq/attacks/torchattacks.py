@@ -8,8 +8,6 @@ from fractions import Fraction
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.facade import (
@@ -20,10 +18,8 @@ from robustdeq.attacks.facade import (
     library_norm,
     sealed,
 )
+from robustdeq.attacks.search import Search
 from robustdeq.errors import SpecError, UnknownName
-from robustdeq.noise import NoiseStream
-from robustdeq.surface import Surface
-from robustdeq.threats.base import ThreatModel
 
 # What the trial decides, under every name that the library has for it.
 _RADII = ("eps", "max_epsilon")
@@ -67,35 +63,29 @@ class TorchAttacks(Attack):
         if importlib.util.find_spec("torchattacks"):
             self._constructor()
 
-    def perturb(
-        self,
-        surface: Surface,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-    ) -> Float[Tensor, "candidates batch *image"]:
+    def run(self, search: Search) -> None:
         construct, accepted = self._constructor()
-        if not len(x):
-            return x[None].clone()
-        seed = noise.child("torchattacks", self.attack).seed
+        samples, threat = search.samples, search.threat
+        if not len(samples):
+            return
+        seed = search.noise.child("torchattacks", self.attack).seed
         with sealed(seed) as said:
             given = {name: _number(name, value) for name, value in self.options}
             decided = dict.fromkeys(_RADII, float(threat.eps)) | {
                 "norm": library_norm(threat),
-                "n_classes": class_count(surface, x),
+                "n_classes": class_count(search),
                 "seed": seed,
             }
             given |= {name: value for name, value in decided.items() if name in accepted}
-            attack = construct(SurfaceModule(surface, x.device).eval(), **given)
-            x_adv = attack(*library_input(x, y)).detach().to(x)
+            module = SurfaceModule(search.surface, samples.images.device).eval()
+            attack = construct(module, **given)
+            x_adv = attack(*library_input(samples)).detach().to(samples.images)
         for line in said:
             _log.info("torchattacks %s: %s", self.attack, line)
         if accepted.isdisjoint(_RADII):
-            inside = threat.contains(x, x_adv).reshape(-1, *[1] * (x.ndim - 1))
-            x_adv = torch.where(inside, x_adv, x)
-        return x_adv[None]
+            inside = threat.contains(samples.images, x_adv).reshape(-1, *[1] * (x_adv.ndim - 1))
+            x_adv = torch.where(inside, x_adv, samples.images)
+        search.put_forward(x_adv)
 
     def _constructor(self) -> tuple[Any, set[str]]:
         """The library's class and the keyword arguments it takes; refuses other options."""

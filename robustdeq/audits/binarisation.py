@@ -15,6 +15,7 @@ from robustdeq.audits.outsiders import cut, first, reaches
 from robustdeq.audits.readouts import Features, features
 from robustdeq.audits.sampling import corner
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 
 _FLAG = "binarisation-failed"
@@ -130,7 +131,8 @@ class Binarisation(Audit):
         if not reaches(binary):
             return False
         surface = Defended().bind(target, one.noise)
-        found = self.attack.perturb(surface, one.x, binary.y, one.rows, one.threat, one.noise)
+        planted = Samples(one.x, binary.y, one.rows)
+        found = self.attack.perturb(surface, planted, one.threat, one.noise)
         return bool(self._lost(one, target, found.flatten(0, 1)).any())
 
     def _random(self, one: Case) -> Tensor:

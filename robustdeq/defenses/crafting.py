@@ -8,13 +8,15 @@ from robustdeq.attacks.base import Attack
 from robustdeq.defenses.base import Batch, DefendedModel
 from robustdeq.noise import TrainingNoise
 from robustdeq.objectives.base import Objective
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 
 
 def found_by(attack: Attack, target: DefendedModel, batch: Batch, noise: TrainingNoise) -> Tensor:
     """What an attack puts forward first (B, *image) against the network under training."""
     surface, stream = target.defense.crafting_surface(target, noise), noise.stream.child("craft")
-    return attack.perturb(surface, batch.x, batch.y, batch.rows, batch.threat, stream)[0]
+    samples = Samples(batch.x, batch.y, batch.rows)
+    return attack.perturb(surface, samples, batch.threat, stream)[0]
 
 
 def ascend(

@@ -17,6 +17,7 @@ from robustdeq.models.base import Classifier, Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
 from robustdeq.models.state_surfaces import replayed_surface
 from robustdeq.noise import RowNoise, TrainingNoise
+from robustdeq.samples import Samples
 
 _CHOICE = PGD(steps=10)  # against which a state is chosen; the paper's has ten steps, too
 
@@ -100,8 +101,8 @@ def _accuracy(
 ) -> float:
     """Of one state's read-out, under PGD on it."""
     surface = replayed_surface(model, state)
-    x, y, rows = held_out.x, held_out.y, held_out.rows
-    crafted = _CHOICE.perturb(surface, x, y, rows, held_out.threat, noise.stream)[0]
+    samples = Samples(held_out.x, held_out.y, held_out.rows)
+    crafted = _CHOICE.perturb(surface, samples, held_out.threat, noise.stream)[0]
     with torch.no_grad():
         logits = model.readout(model.iterate(model.problem(crafted), state))
-    return (labels(logits) == y).double().mean().item()
+    return (labels(logits) == samples.labels).double().mean().item()

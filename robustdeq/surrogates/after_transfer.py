@@ -10,6 +10,7 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import Elsewhere, Sources, Surrogate
 from robustdeq.surrogates.defended import Defended, relaxed_surface
@@ -65,7 +66,8 @@ class _AfterTransfer(Elsewhere):
         new = torch.tensor([int(row) not in self._starts for row in rows], device=x.device)
         if bool(new.any()):
             stream = noise.child("transfer")
-            found = self._attack.perturb(self._bare, x[new], y[new], rows[new], threat, stream)
+            samples = Samples(x[new], y[new], rows[new])
+            found = self._attack.perturb(self._bare, samples, threat, stream)
             self.cost.add(**self._bare.cost.counts)
             self._bare.cost.counts.clear()
             self._starts |= zip(map(int, rows[new]), found[0], strict=True)

@@ -11,6 +11,7 @@ from robustdeq.models.path_surface import PathSurface
 from robustdeq.models.surface import Deployed, Prepare, through_solver_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.transient_margin import TransientMargin
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import Elsewhere, StateSurrogate
 from robustdeq.threats.base import ThreatModel
@@ -58,4 +59,4 @@ class _AfterTransient(Elsewhere):
         draw: int = 0,
     ) -> Tensor:  # fmt: skip
         stream = noise.child("transient", draw)
-        return self._attack.perturb(self._path, x, y, rows, threat, stream)[0]
+        return self._attack.perturb(self._path, Samples(x, y, rows), threat, stream)[0]

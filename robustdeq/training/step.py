@@ -9,6 +9,7 @@ from robustdeq.data.base import Split
 from robustdeq.defenses.base import Batch, DefendedModel
 from robustdeq.models.training_surface import training_surface
 from robustdeq.noise import NoiseStream, TrainingNoise
+from robustdeq.samples import Samples
 from robustdeq.threats.base import ThreatModel
 
 _LOOK = PGD(steps=10)  # the attack behind the held-out robust accuracy: cheap, and never reported
@@ -48,7 +49,8 @@ def look(
     model, images, labels = target.classifier, held_out.images, held_out.labels
     model.eval().requires_grad_(False)
     rows = torch.arange(len(images), device=images.device)
-    x_adv = _LOOK.perturb(training_surface(model), images, labels, rows, threat, noise)[0]
+    samples = Samples(images, labels, rows)
+    x_adv = _LOOK.perturb(training_surface(model), samples, threat, noise)[0]
     clean, robust = (
         (target.predict(x, rows, noise).labels == labels).float().mean().item()
         for x in (images, x_adv)

@@ -11,6 +11,7 @@ from robustdeq.attacks.fab import FAB
 from robustdeq.attacks.hyperplanes import to_hyperplane
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
+from robustdeq.samples import Samples
 from robustdeq.threats.base import ThreatModel
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf
@@ -134,7 +135,9 @@ def test_an_image_the_model_has_wrong_is_confirmed_as_it_is():
     y = linear(x).argmax(1)
     y[2] = (y[2] + 1) % 4
     surface = ToySurface(linear)
-    found = FAB(steps=1, targets=1).perturb(surface, x, y, torch.arange(5), LINF, NoiseStream(0))
+    found = FAB(steps=1, targets=1).perturb(
+        surface, Samples(x, y, torch.arange(5)), LINF, NoiseStream(0)
+    )
     assert surface.asked[0][0] == [2]
     assert torch.equal(found[0, 2], x[2])
 
@@ -153,7 +156,7 @@ def test_a_deployed_boundary_beyond_the_surrogates_is_reached(threat):
     assert not possible.all()
     surface = ToySurface(linear)
     surface.confirm = lambda x, y, rows: (linear(x) + handicap[rows]).argmax(1) != y
-    found = FAB(steps=40).perturb(surface, x, y, torch.arange(40), threat, NoiseStream(0))
+    found = FAB(steps=40).perturb(surface, Samples(x, y, torch.arange(40)), threat, NoiseStream(0))
     fooled = (linear(found[0]) + handicap).argmax(1) != y
     assert fooled[possible].all()
 
@@ -170,7 +173,7 @@ def test_a_start_costs_a_gradient_a_step_and_one_value():
     y = linear(x).argmax(1)
     surface = never_fooled(linear)
     FAB(steps=7, targets=3, restarts=2).perturb(
-        surface, x, y, torch.arange(5), LINF, NoiseStream(0)
+        surface, Samples(x, y, torch.arange(5)), LINF, NoiseStream(0)
     )
     assert surface.cost.counts == {"forward": 5 * (1 + 3 * 2 * (7 + 1)), "vjp": 5 * 3 * 2 * 7}
 
@@ -178,7 +181,7 @@ def test_a_start_costs_a_gradient_a_step_and_one_value():
 def test_numbers_that_are_none_move_no_pixel():
     x, y = images(3, (4,)), torch.zeros(3, dtype=torch.int64)
     found = FAB(steps=3, targets=1).perturb(
-        never_fooled(lambda x: x[:, :2] * float("nan")), x, y, y + 1, LINF, NoiseStream(0)
+        never_fooled(lambda x: x[:, :2] * float("nan")), Samples(x, y, y + 1), LINF, NoiseStream(0)
     )
     assert torch.equal(found, x.expand(3, 3, 4))
 
@@ -204,4 +207,4 @@ def never_fooled(logits):
 
 def attacked(attack, logits, x, y, threat):
     rows = torch.arange(len(x))
-    return attack.perturb(ToySurface(logits), x, y, rows, threat, NoiseStream(0))
+    return attack.perturb(ToySurface(logits), Samples(x, y, rows), threat, NoiseStream(0))

@@ -4,7 +4,7 @@ import torch
 from toys import ToySurface
 
 from robustdeq.attacks.incumbents import Incumbents
-from robustdeq.surface import Reading
+from robustdeq.samples import Samples
 
 # One pixel an image; the surrogate loses label 0 above 0.5, the deployed predictor above 0.8.
 Y = torch.tensor([0, 0, 0])
@@ -18,15 +18,17 @@ def deployed(x):
     return torch.cat([torch.full_like(x, 0.8), x], 1)
 
 
-def ledger(start=(0.1, 0.1, 0.1)):
+def ledger(start=(0.1, 0.1, 0.1), y=Y):
     surface = ToySurface(surrogate, deployed)
-    return surface, Incumbents(surface, torch.tensor(start)[:, None], Y, torch.tensor([7, 8, 9]))
+    samples = Samples(torch.tensor(start)[:, None], y, torch.tensor([7, 8, 9]))
+    return surface, Incumbents(surface, samples)
 
 
 def observe(found, index, pixels):
     index, x = torch.tensor(index), torch.tensor(pixels)[:, None]
     logits = surrogate(x)
-    return found.observe(index, x, Reading(logits[:, 1] - logits[:, 0], logits)).tolist()
+    found.observe(index, x, logits[:, 1] - logits[:, 0], logits)
+    return found.left(index).tolist()
 
 
 def test_only_what_the_deployed_predictor_confirms_is_dropped():
@@ -64,7 +66,7 @@ def test_a_confirmed_iterate_comes_before_one_of_higher_objective():
     _, found = ledger()
     for pixel, value in ((0.7, 5.0), (0.9, 1.0)):
         x = torch.tensor([[pixel]])
-        found.observe(torch.tensor([0]), x, Reading(torch.tensor([value]), surrogate(x)))
+        found.observe(torch.tensor([0]), x, torch.tensor([value]), surrogate(x))
     torch.testing.assert_close(found.candidates()[:, 0, 0], torch.tensor([0.9, 0.7, 0.9]))
 
 
@@ -77,7 +79,7 @@ def test_a_row_the_surrogate_had_wrong_from_the_start_is_still_attacked():
 def test_a_value_that_is_no_number_is_put_before_the_deployed_predictor():
     surface, found = ledger()
     nan = torch.full((1, 2), float("nan"))
-    found.observe(torch.tensor([0]), torch.tensor([[0.9]]), Reading(nan[:, 0], nan))
+    found.observe(torch.tensor([0]), torch.tensor([[0.9]]), nan[:, 0], nan)
     assert [rows for rows, _ in surface.asked] == [[7]]
     assert found.active().tolist() == [1, 2]
     assert found.candidates()[0, 0].item() == torch.tensor(0.9).item()
@@ -85,9 +87,8 @@ def test_a_value_that_is_no_number_is_put_before_the_deployed_predictor():
 
 def test_a_tie_is_doubted_only_where_it_goes_to_another_class():
     """Ties of quantized logits were taken for lost; the judge gives them to the lower class."""
-    surface, found = ledger()
-    found.y = torch.tensor([0, 1, 1])
+    surface, found = ledger(y=torch.tensor([0, 1, 1]))
     x, logits = torch.zeros(3, 1), torch.tensor([[1.0, 1.0], [1.0, 1.0], [-torch.inf, 1.0]])
-    found.observe(torch.arange(3), x, Reading(torch.zeros(3), logits))
+    found.observe(torch.arange(3), x, torch.zeros(3), logits)
     ((rows, _),) = surface.asked
     assert rows == [8]

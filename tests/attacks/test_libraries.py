@@ -16,6 +16,7 @@ from robustdeq.attacks.facade import SurfaceModule, sealed
 from robustdeq.attacks.torchattacks import TorchAttacks
 from robustdeq.errors import SpecError, UnknownName
 from robustdeq.noise import NoiseStream
+from robustdeq.samples import Samples
 from robustdeq.spec import decode, encode
 from robustdeq.threats.base import ThreatModel
 from robustdeq.threats.l2 import L2
@@ -41,7 +42,7 @@ def run(attack, net, count=6, threat: ThreatModel = LINF, seed=1):
     """The images and the candidates of an attack on them."""
     x, net = images(count, (2, 8, 6), torch.float32), net.float()
     rows, noise = torch.arange(count), NoiseStream(seed)
-    return x, attack.perturb(ToySurface(net), x, net(x).argmax(1), rows, threat, noise)
+    return x, attack.perturb(ToySurface(net), Samples(x, net(x).argmax(1), rows), threat, noise)
 
 
 def world(net):
@@ -88,7 +89,7 @@ def test_a_library_that_raises_leaves_no_trace_either(attack):
     before = world(net)
     surface, x = ToySurface(failing), images(6, (2, 8, 6), torch.float32)
     with pytest.raises(Broken):
-        attack.perturb(surface, x, net(x).argmax(1), torch.arange(6), LINF, NoiseStream(1))
+        attack.perturb(surface, Samples(x, net(x).argmax(1), torch.arange(6)), LINF, NoiseStream(1))
     assert world(net) == before
 
 

@@ -12,6 +12,7 @@ from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import View
 from robustdeq.objectives.margin import Margin
+from robustdeq.samples import Samples
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf
 
@@ -91,7 +92,9 @@ def share_of_the_best_gain(threat, shape, queries, worst):
     y = linear(x).argmax(1)
     surface = ToySurface(linear)
     surface.confirm = lambda x, y, rows: torch.zeros(len(x), dtype=torch.bool)
-    found = Square(queries=queries).perturb(surface, x, y, torch.arange(6), threat, NoiseStream(0))
+    found = Square(queries=queries).perturb(
+        surface, Samples(x, y, torch.arange(6)), threat, NoiseStream(0)
+    )
     clean = Margin()(View(linear(x)), y)
     best = worst(linear, x, y, float(threat.eps))
     return (Margin()(View(linear(found[0])), y) - clean) / (best - clean)
@@ -114,7 +117,7 @@ def test_a_broken_row_is_not_queried_again():
     linear, x = Linear(2, (1, 4, 4)), images(20, (1, 4, 4))
     y = linear(x).argmax(1)
     surface = ToySurface(linear)
-    Square(queries=50).perturb(surface, x, y, torch.arange(20), LINF, NoiseStream(0))
+    Square(queries=50).perturb(surface, Samples(x, y, torch.arange(20)), LINF, NoiseStream(0))
     broken = [row for rows, _ in surface.asked for row in rows]
     assert len(broken) == len(set(broken)) > 0
     assert surface.cost.counts["forward"] < 20 * 50
@@ -124,7 +127,10 @@ def test_input_that_is_no_image_is_refused():
     linear, x = Linear(2, (4,)), images(2, (4,))
     with pytest.raises(SpecError, match="use 'apgd'"):
         Square().perturb(
-            ToySurface(linear), x, linear(x).argmax(1), torch.arange(2), LINF, NoiseStream(0)
+            ToySurface(linear),
+            Samples(x, linear(x).argmax(1), torch.arange(2)),
+            LINF,
+            NoiseStream(0),
         )
 
 

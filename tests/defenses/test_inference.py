@@ -25,6 +25,7 @@ from robustdeq.models.equilibrium_network import through_solvers
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.samples import Samples
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates import defended as surrogate
 from robustdeq.surrogates.defended import Defended
@@ -154,7 +155,9 @@ class TestPassingThrough:
         found = []
         for defense in (Vanilla(), kind(Vanilla())):
             surface = Defended().bind(target(defense), NOISE)
-            found.append(PGD(steps=5).perturb(surface, X, Y, ROWS, Linf(Fraction(1, 8)), NOISE))
+            found.append(
+                PGD(steps=5).perturb(surface, Samples(X, Y, ROWS), Linf(Fraction(1, 8)), NOISE)
+            )
         assert torch.equal(*found)
 
 

@@ -271,28 +271,33 @@ class Guest(Attack):
     way: str = "honest"
     needs_gradient: ClassVar[bool] = False
 
-    def perturb(self, surface, x, y, rows, threat, noise):
+    def run(self, search):
+        x = search.samples.images
         moved = x + 0.3
         match self.way:
             case "images":
                 x += 0.3
             case "labels":
-                y.fill_(0)
+                search.samples.labels.fill_(0)
             case "positions":
-                rows.fill_(0)
+                search.samples.positions.fill_(0)
             case "none":
-                return x[:0][None]
+                search.put_forward(x[:0])
             case "too many":
-                return x.expand(4, *x.shape)
+                for _ in range(4):
+                    search.put_forward(x)
             case "one image":
-                return x[0]
+                search.put_forward(x[0])
             case "another type":
-                return x.double()[None]
+                search.put_forward(x.double())
             case "nothing":
-                return None
+                search.put_forward(None)
             case "NaN":
-                return torch.where(moved > 0.5, torch.nan, x)[None]
-        return x[None]
+                search.put_forward(torch.where(moved > 0.5, torch.nan, x))
+            case "returned":
+                return x
+        search.put_forward(x)
+        return None
 
 
 @pytest.mark.parametrize("way", ["images", "labels", "positions"])
@@ -306,12 +311,13 @@ def test_an_attack_that_writes_into_what_it_is_given_is_named(way, honest):
 @pytest.mark.parametrize(
     ("way", "words"),
     [
-        ("none", "candidates of shape"),
-        ("too many", "expected 1 to 3 for each image"),
-        ("one image", "candidates of shape"),
-        ("another type", "returned torch.float64"),
-        ("nothing", "returned a NoneType"),
+        ("none", r"of shape \(0, 1, 8, 8\)"),
+        ("too many", "puts forward more than 3 candidates"),
+        ("one image", r"of shape \(1, 8, 8\)"),
+        ("another type", "puts forward torch.float64"),
+        ("nothing", "puts forward a NoneType"),
         ("NaN", "NaN or infinite for"),
+        ("returned", "returned a Tensor from `run`, .*`search.put_forward`"),
     ],
 )
 def test_candidates_that_are_none_are_refused_in_a_sentence(way, words, honest):

@@ -32,8 +32,9 @@ class Blend(Attack):
 
     strength: float = 1.0
 
-    def perturb(self, surface, x, y, rows, threat, noise):
-        return torch.lerp(x, x.roll(1, 0), self.strength)[None]
+    def run(self, search):
+        x = search.samples.images
+        search.put_forward(torch.lerp(x, x.roll(1, 0), self.strength))
 
 
 def batch(rows=range(12), threat=None):
@@ -91,7 +92,7 @@ class TestOneStep:
     def test_between_comparisons_the_strong_attack_is_not_run(self):
         @dataclass(frozen=True)
         class Never(Attack):
-            def perturb(self, surface, x, y, rows, threat, noise):
+            def run(self, search):
                 raise AssertionError("asked for")
 
         memory = {BATCHES: torch.tensor(1), GAP: torch.tensor(0.1)}

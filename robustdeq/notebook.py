@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from robustdeq.defenses.base import DefendedModel
     from robustdeq.entrant import Entrant
     from robustdeq.evaluation.protocol import Protocol
+    from robustdeq.training.trained import Trained
 
 DEFAULT = "digits-linf-v1"
 
@@ -37,6 +38,7 @@ def load_model(
     Raises:
         UnknownName: no such defence or protocol; the message offers the nearest name.
         CheckpointError: it is not trained there, or its weights are not the recorded ones.
+        SpecError: it is not trained there, and the protocol has no such training seed.
     """
     import torch
 
@@ -45,9 +47,10 @@ def load_model(
     from robustdeq.training.trained import load_model as load
 
     with own_surroundings():
-        _, entrant, data = _entered(chain, protocol, seed)
-        task = Task(data.shape, data.classes)
-        return load(ResultStore(results), entrant, task, torch.device("cpu"))
+        rules, entrant, data = _entered(chain, protocol, seed)
+        store, task = ResultStore(results), Task(data.shape, data.classes)
+        _trained(store, entrant, rules, protocol)
+        return load(store, entrant, task, torch.device("cpu"))
 
 
 def attack(
@@ -121,6 +124,7 @@ def evaluate(
         UnknownName: there is no such column.
         CheckpointError: the entrant is not trained there, or a source that the column transfers
             from is not.
+        SpecError: it is not trained there, and the protocol has no such training seed.
     """
     from dataclasses import replace
 
@@ -129,20 +133,18 @@ def evaluate(
     from robustdeq.evaluation.adaptive import derived_columns
     from robustdeq.evaluation.trial import Trial
     from robustdeq.surroundings import own_surroundings
-    from robustdeq.training.trained import find_trained
     from robustdeq.workbench import run_trial, trained_bench
 
     with own_surroundings():
         rules, entrant, data = _entered(chain, protocol, seed)
         store = ResultStore(results)
-        trained = find_trained(store, entrant)
-        drawn = trained is not None and trained.randomised
-        derived = derived_columns(rules.adaptive, entrant.defense, drawn)
+        trained = _trained(store, entrant, rules, protocol)
+        derived = derived_columns(rules.adaptive, entrant.defense, trained.randomised)
         columns = {each.name: each for each in (*rules.columns, *derived)}
         if column not in columns:
             raise UnknownName(f"column of {protocol}", column, columns)
         trial = Trial(entrant, columns[column], rules.slice(len(data.test)), rules.threat)
-        bench = trained_bench(store, trial, data, torch.device("cpu"))
+        bench = trained_bench(store, trial, data, torch.device("cpu"), protocol=protocol)
         if salt is not None:
             bench = replace(bench, salt=salt)
         return run_trial(trial, bench, data)[0]
@@ -168,3 +170,12 @@ def _entered(chain: str, protocol: str, seed: int) -> "tuple[Protocol, Entrant, 
     data = rules.load_data()
     entrant = replace(rules.entered(find_entry(chain, protocol).entrant, data), seed=seed)
     return rules, entrant, data
+
+
+def _trained(store: ResultStore, entrant: "Entrant", rules: "Protocol", protocol: str) -> "Trained":
+    """What the store knows of the entrant; a command trains it only under the protocol's seeds."""
+    from robustdeq.training.trained import find_trained, require_trained
+
+    if find_trained(store, entrant) is None:
+        rules.require_seeds((entrant.seed,))
+    return require_trained(store, entrant, protocol)

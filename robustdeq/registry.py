@@ -148,6 +148,12 @@ def load_file(path: str | Path) -> list[tuple[str, str]]:
         raise
 
 
+def plugin_options() -> list[str]:
+    """The options by which a command loads the lone files that this process has loaded."""
+    modules = [m for n, m in list(sys.modules.items()) if n.startswith(f"{LONE}.")]
+    return [word for module in modules for word in ("--plugin", str(module.__file__))]
+
+
 def is_shipped(kind: str, name: str) -> bool:
     """Whether a name is that of a file of this package."""
     return RENAMED.get((kind, name), name) in _stems(kind)

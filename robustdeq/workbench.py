@@ -12,9 +12,11 @@ from robustdeq.errors import CheckpointError
 from robustdeq.evaluation.bench import Bench, Source
 from robustdeq.evaluation.evaluate import Tables, evaluate
 from robustdeq.evaluation.trial import Trial
+from robustdeq.hints import hint
+from robustdeq.registry import plugin_options
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
-from robustdeq.training.trained import find_trained, load_model
+from robustdeq.training.trained import find_trained, load_model, require_trained
 
 
 def run_trial(
@@ -29,27 +31,34 @@ def run_trial(
 
 
 def trained_bench(
-    store: ResultStore, trial: Trial, data: DataSet, device: torch.device, batch_size: int = 128
+    store: ResultStore,
+    trial: Trial,
+    data: DataSet,
+    device: torch.device,
+    batch_size: int = 128,
+    protocol: str = "PROTOCOL",
 ) -> Bench:
     """The bench of a trial whose entrant, and whose sources, are trained in a results folder.
+
+    Args:
+        protocol: the name or TOML file that the trial was asked for by, for messages.
 
     Raises:
         CheckpointError: the entrant is not; a source is not, when it is asked for.
     """
     task = Task(data.shape, data.classes)
-    trained = find_trained(store, trial.entrant)
-    if trained is None:
-        raise CheckpointError(
-            f"{trial.entrant.chain} seed {trial.entrant.seed} is not trained in {store.root}; run "
-            f"`robustdeq train {trial.entrant.chain}` first"
-        )
+    trained = require_trained(store, trial.entrant, protocol)
 
     def source(entrant: Entrant) -> Source:
         found = find_trained(store, entrant)
         if found is None:
+            command = hint(
+                "run", protocol, "--entrant", trial.entrant.chain, "--seed", trial.entrant.seed,
+                "--results", store.root, *plugin_options(),
+            )  # fmt: skip
             raise CheckpointError(
                 f"column {trial.column.name!r} transfers from {entrant.chain} seed {entrant.seed}, "
-                f"which is not trained in {store.root}; `robustdeq run` trains the sources of its "
+                f"which is not trained in {store.root}; {command} trains the sources of its "
                 f"protocol first"
             )
         return Source(found.checkpoint, lambda: load_model(store, entrant, task, device))

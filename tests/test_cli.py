@@ -143,7 +143,9 @@ def test_check_without_a_folder_is_about_the_committed_results(folder, monkeypat
 
 
 def test_a_board_of_nothing_or_of_the_unknown_is_refused(folder, tmp_path):
-    assert robustdeq("board", "--results", tmp_path / "none").refuses("`robustdeq run` makes some")
+    assert robustdeq("board", "--results", tmp_path / "none").refuses(
+        "`robustdeq run ", "none` makes some"
+    )
     results = ("--results", folder / "runs")
     assert robustdeq("board", "tinny", *results).refuses("did you mean 'tiny'?")
     assert robustdeq("board", "--format", "jsn", *results).refuses("did you mean 'json'?")
@@ -282,6 +284,8 @@ def test_a_report_of_a_goal_takes_no_entrants_and_needs_records(tmp_path):
     assert robustdeq("report", "--of", "slow-down", "explicit", *results).refuses(
         "leave out explicit"
     )
-    assert robustdeq("report", "--of", "state-map", *results).refuses(
-        "no record of digits-linf-v1", "run `robustdeq run PROTOCOL --results"
+    name = "digits-linf-v2"
+    ResultStore(tmp_path).write_protocol(name, load_protocol(name).resolved(500))
+    assert robustdeq("report", "--of", "state-map", "--results", tmp_path).refuses(
+        "no record of digits-linf-v2", "run `robustdeq run PROTOCOL --results"
     )

@@ -50,7 +50,7 @@ def test_a_damaged_record_is_named_before_any_work_and_made_again_once_deleted(f
     path = spoilt(first(folder / "runs", "records/*-0.parquet"))
     before = stamps(folder / "runs")
     for answer in (run(folder, "--again"), robustdeq("board", "--results", folder / "runs")):
-        assert answer.refuses(str(path), "run the same command again")
+        assert answer.refuses(str(path), "run again the command that made it")
     assert stamps(folder / "runs") == before
     path.unlink()
     assert run(folder).code == 0

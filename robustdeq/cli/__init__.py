@@ -18,13 +18,8 @@ from robustdeq.version import __version__
 _COMMANDS = (run, train, board, report, audit, check, listing, migrate)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line; returns its exit code.
-
-    0: done. 2: a mistake of the user's, told in one sentence. 3: some jobs failed, or a plug-in
-    tried to end the program; the others are stored. 1: a defect of ours, with its traceback. 130:
-    interrupted; what finished is stored.
-    """
+def parser() -> argparse.ArgumentParser:
+    """Of every command line."""
     parser = argparse.ArgumentParser(
         prog="robustdeq",
         description="The adversarial-robustness benchmark for deep equilibrium models.",
@@ -34,8 +29,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in _COMMANDS:
         command.add(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line; returns its exit code.
+
+    0: done. 2: a mistake of the user's, told in one sentence. 3: some jobs failed, or a plug-in
+    tried to end the program; the others are stored. 1: a defect of ours, with its traceback. 130:
+    interrupted; what finished is stored.
+    """
     _tolerate_narrow_consoles()
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     with _own_interrupts():
         try:
             code = options.command(options)

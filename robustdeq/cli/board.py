@@ -7,6 +7,7 @@ from pathlib import Path
 
 from robustdeq.cli.options import add_results, protocol_of
 from robustdeq.errors import StoreError
+from robustdeq.hints import hint
 from robustdeq.results.files import write
 from robustdeq.results.store import ResultStore
 
@@ -29,8 +30,8 @@ def add(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file instead")
     parser.add_argument(
         "--check", action="store_true",
-        help="regenerate every committed board of the folder (default: ./results) and say whether "
-        "it is byte for byte the same",
+        help="regenerate every committed board of the folder and say whether it is byte for byte "
+        "the same; without --results of the folder ./results",
     )  # fmt: skip
     add_results(parser)
     parser.set_defaults(command=_board, results=None)
@@ -43,7 +44,8 @@ def _board(options: Namespace) -> int:
         root = options.results or Path("results")
         count = len(list(ResultStore(root).boards.glob("*.*")))
         if not count:
-            raise StoreError(f"{root} holds no boards to check; `robustdeq run` writes some")
+            command = hint("run", "--results", root)
+            raise StoreError(f"{root} holds no boards to check; {command} writes some")
         if differences := check_boards(root):
             raise StoreError("; ".join(differences))
         print(f"{root}: {count} board files equal what their records give")

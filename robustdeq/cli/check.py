@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from robustdeq.errors import ContractViolation, SpecError
+from robustdeq.hints import hint
 
 if TYPE_CHECKING:
     from robustdeq.defenses.base import Defense
@@ -54,7 +55,8 @@ def _chains_of_file(name: str) -> list[str]:
         raise ContractViolation(f"{name}: {complaint}")
     raise SpecError(
         f"{name} holds no defence, and only defences have promises to run; its names and hooks are "
-        f"those of its contract. Try it with `robustdeq run PROTOCOL.toml --plugin {name}`"
+        f"those of its contract. Try it with {hint('run', 'PROTOCOL', '--plugin', name)} in a TOML "
+        f"file that names it"
     )
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustdeq.errors import SpecError, TrialsFailed, UnknownName
+from robustdeq.hints import hint
 from robustdeq.results.store import ResultStore
 
 if TYPE_CHECKING:
@@ -75,7 +76,10 @@ def protocol_of(store: ResultStore, name: str | None) -> str:
     chosen = name or (known[0] if len(known) == 1 else DEFAULT_PROTOCOL)
     if chosen not in known:
         if not known:
-            raise SpecError(f"{store.root} holds no results yet; `robustdeq run` makes some")
+            chosen = ["PROTOCOL"] if name else []
+            command = hint("run", "--results", store.root, *chosen)
+            how = " with its name or TOML file" if name else ""
+            raise SpecError(f"{store.root} holds no results yet; {command}{how} makes some")
         raise UnknownName(f"protocol in {store.root}", chosen, known)
     return chosen
 

@@ -194,10 +194,7 @@ class Protocol:
         Raises:
             SpecError: a seed is none of the protocol's.
         """
-        for seed in seeds:
-            if seed not in self.training_seeds:
-                known = ", ".join(map(str, self.training_seeds))
-                raise SpecError(f"seed {seed} is no training seed of {self.name}; it has {known}")
+        self.require_seeds(seeds)
         entered = self._all_entered(entrants, data)
         seeded = (
             replace(entrant, seed=seed)
@@ -205,6 +202,16 @@ class Protocol:
             for seed in seeds or self.training_seeds
         )
         return list({entrant.id: entrant for entrant in seeded}.values())
+
+    def require_seeds(self, seeds: Iterable[int]) -> None:
+        """
+        Raises:
+            SpecError: one is no training seed of this protocol.
+        """
+        for seed in seeds:
+            if seed not in self.training_seeds:
+                known = ", ".join(map(str, self.training_seeds))
+                raise SpecError(f"seed {seed} is no training seed of {self.name}; it has {known}")
 
     def resolved(self, images: int) -> dict[str, Any]:
         """Plain data for the store, from which boards are computed without any plug-in."""

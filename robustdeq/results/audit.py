@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from robustdeq.errors import StoreError
+from robustdeq.hints import hint
 from robustdeq.results.flags import find_flag, in_order
 from robustdeq.results.markdown import NONE, per_cent, table
 from robustdeq.results.record import Record
@@ -68,7 +69,10 @@ def audits(store: ResultStore, protocol: str | None = None) -> str:
     """
     newest = _audited(store, protocol)
     if not newest:
-        raise StoreError(f"{store.root} has no such audit; run `robustdeq audit ENTRANT`")
+        chosen = ["--protocol", "PROTOCOL"] if protocol else []
+        command = hint("audit", "ENTRANT", "--results", store.root, *chosen)
+        how = f", and the name or TOML file of {protocol}" if protocol else ""
+        raise StoreError(f"{store.root} has no such audit; run {command} with a chain{how}")
     blocks = [
         f"# Audits on {protocol}" if protocol else "# Audits",
         "Accuracies in per cent. A flag is raised where two seeds in a row agree on it; one that "

@@ -52,5 +52,5 @@ def _read(path: Path) -> dict[str, Any]:
         return json.loads(read_text(path)) if path.exists() else {}
     except json.JSONDecodeError as error:
         raise StoreError(
-            f"{path} is damaged ({error}); delete it and run the same command again"
+            f"{path} is damaged ({error}); delete it and run again the command that made it"
         ) from error

@@ -99,7 +99,9 @@ def read_text(path: Path) -> str:
     try:
         return read(path).decode("utf-8-sig")  # some editors put a mark in front
     except UnicodeDecodeError as error:
-        raise StoreError(f"{path} is not text; delete it and run the same command again") from error
+        raise StoreError(
+            f"{path} is not text; restore it, or delete it and run again the command that made it"
+        ) from error
 
 
 def refuse_existing(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from robustdeq.errors import StoreError
+from robustdeq.hints import hint
 from robustdeq.results.markdown import NONE, per_cent, plain, table
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
@@ -61,6 +62,11 @@ def _records(store: ResultStore, protocol: str, goal: str) -> list[tuple[str, li
     """The judged records of a protocol's columns of this goal, by entrant."""
     resolved = store.protocol(protocol)
     columns = [column for column in resolved.columns if column.get("goal") == goal]
+    if not columns:
+        raise StoreError(
+            f"{protocol} has no column whose goal is {goal!r}, so there is nothing to tell; choose "
+            f"with --protocol one that has, such as digits-linf-v2"
+        )
     by_chain = defaultdict(list)
     for record in store.scan({"data.digest": resolved.data["digest"], "status": "done"}):
         if record.column in columns:
@@ -68,7 +74,7 @@ def _records(store: ResultStore, protocol: str, goal: str) -> list[tuple[str, li
     if not by_chain:
         raise StoreError(
             f"{store.root} has no record of {protocol} whose goal is {goal!r}; run "
-            f"`robustdeq run PROTOCOL --results {store.root}` with its name or TOML file first"
+            f"{hint('run', 'PROTOCOL', '--results', store.root)} with its name or TOML file first"
         )
     return sorted(by_chain.items())
 

@@ -129,5 +129,5 @@ class ResolvedProtocol:
         except (json.JSONDecodeError, SpecError) as error:
             raise StoreError(
                 f"{file} is not a whole protocol ({error}); "
-                "delete it and run the same command again"
+                "restore it, or delete it and run again the command that made it"
             ) from error

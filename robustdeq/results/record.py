@@ -95,7 +95,8 @@ class Record:
             return decode(cls, json.loads(text))
         except (json.JSONDecodeError, SpecError) as error:
             raise StoreError(
-                f"{file} is not a whole record ({error}); delete it and run the same command again"
+                f"{file} is not a whole record ({error}); restore it, or delete it and run again "
+                f"the command that made it"
             ) from error
 
 

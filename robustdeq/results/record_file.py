@@ -114,5 +114,5 @@ def _damaged(path: Path, error: Exception) -> StoreError:
     what = next(iter(str(error).splitlines()), type(error).__name__)
     return StoreError(
         f"{path} is not a whole record ({what}): damaged, or cut off; restore it, or delete it "
-        "and run the same command again"
+        "and run again the command that made it"
     )

@@ -49,7 +49,7 @@ class OldRecordFile:
         if hashlib.sha256(content).hexdigest() != self._digests[name]:
             raise StoreError(
                 f"{path} is damaged: its digest is not the recorded one; restore it, or delete "
-                f"{self._path} and run the same command again"
+                f"{self._path} and run again the command that made it"
             )
         file = pq.ParquetFile(pa.BufferReader(content))
         wanted = select(name, file.schema_arrow.names, columns, optional)

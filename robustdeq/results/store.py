@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from robustdeq.errors import ContractViolation, SpecError, StoreError, UnknownName
+from robustdeq.hints import hint
 from robustdeq.results.cross_proof import disagreements
 from robustdeq.results.files import listed, read_text, refuse_existing, write, write_once
 from robustdeq.results.proof import prove, proving
@@ -68,7 +69,7 @@ class ResultStore:
         if self._kept(".json"):
             raise StoreError(
                 f"{self.records} holds records of schema 1, which are read but not added to; bring "
-                f"them over with `robustdeq migrate {self.root}`"
+                f"them over with {hint('migrate', self.root)}"
             )
 
     def scan(
@@ -229,7 +230,7 @@ class ResultStore:
                 raise StoreError(
                     f"{self._find(record.stem)} contradicts itself: "
                     f"{'; '.join(proof.contradictions)}; restore the file, or delete it and run "
-                    "the same command again"
+                    "again the command that made it"
                 )
             proven.append((record, proof.verdicts))
         for one, other, told in disagreements(proven):
@@ -268,7 +269,7 @@ class ResultStore:
         if file.record.stem != path.stem:
             raise StoreError(
                 f"{path} holds the record {file.record.stem}; records are never renamed or edited, "
-                "so restore the file, or delete it and run the same command again"
+                "so restore the file, or delete it and run again the command that made it"
             )
         return file
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from robustdeq.errors import StoreError
+from robustdeq.hints import hint
 from robustdeq.results.evidence import Evidence, gather
 from robustdeq.results.files import read_text
 from robustdeq.results.markdown import NONE, table
@@ -49,7 +50,7 @@ def times(store: ResultStore, protocol: str) -> str:
     if not efforts:
         raise StoreError(
             f"{store.root} has no complete entrant of {protocol}; run "
-            f"`robustdeq run PROTOCOL --results {store.root}` with its name or TOML file first"
+            f"{hint('run', 'PROTOCOL', '--results', store.root)} with its name or TOML file first"
         )
     yard = next((each for each in efforts if each.entrant == YARDSTICK), None)
     efforts.sort(key=lambda each: each.work)

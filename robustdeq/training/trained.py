@@ -12,9 +12,11 @@ from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Batch, DefendedModel, Task
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, DataError
+from robustdeq.hints import hint
 from robustdeq.models.base import Classifier, parameter_count
 from robustdeq.noise import NoiseStream
 from robustdeq.precision import full_precision
+from robustdeq.registry import plugin_options
 from robustdeq.results.files import read_text, write
 from robustdeq.results.store import ResultStore
 from robustdeq.spec import encode
@@ -52,6 +54,28 @@ def find_trained(store: ResultStore, entrant: Entrant) -> Trained | None:
         return Trained(facts["checkpoint"], facts["calibration"], facts.get("randomised", False))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it to train again") from None
+
+
+def require_trained(store: ResultStore, entrant: Entrant, protocol: str = "PROTOCOL") -> Trained:
+    """What the store knows of an entrant that has to be trained already.
+
+    Args:
+        protocol: the name or TOML file that it was asked for by; the message's command has it.
+
+    Raises:
+        CheckpointError: it is not trained, or the entry is damaged.
+    """
+    trained = find_trained(store, entrant)
+    if trained is None:
+        command = hint(
+            "train", entrant.chain, "--seed", entrant.seed, "--protocol", protocol,
+            "--results", store.root, *plugin_options(),
+        )  # fmt: skip
+        raise CheckpointError(
+            f"{entrant.chain} seed {entrant.seed} is not trained in {store.root}; run {command} "
+            f"first"
+        )
+    return trained
 
 
 @full_precision()
@@ -112,12 +136,7 @@ def load_model(
     Raises:
         CheckpointError: it is not trained, or its weights are not the recorded ones.
     """
-    trained = find_trained(store, entrant)
-    if trained is None:
-        raise CheckpointError(
-            f"{entrant.chain} seed {entrant.seed} is not trained in {store.root}; run "
-            f"`robustdeq train {entrant.chain}` first"
-        )
+    trained = require_trained(store, entrant)
     model = _network(store, entrant, task, device, trained.checkpoint)
     return DefendedModel(entrant.defense, model, trained.calibration)
 

@@ -248,7 +248,7 @@ def test_the_report_of_an_audit_has_every_figure_and_the_verdict(store):
 
 
 def test_the_report_of_all_audits_counts_those_that_end_with_a_warning(store):
-    with pytest.raises(StoreError, match="run `robustdeq audit ENTRANT`"):
+    with pytest.raises(StoreError, match="run `robustdeq audit ENTRANT --results"):
         audits(store)
     audited(store, "one", "gradient-misaligned")
     audited(store, "two", "unconverged", seed=1)

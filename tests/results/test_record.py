@@ -28,7 +28,9 @@ def test_a_record_is_named_by_trial_weights_and_run(record):
 
 def test_a_half_written_record_is_named_with_what_to_do(record):
     text = record.to_json()
-    with pytest.raises(StoreError, match=r"cut\.json .* delete it and run the same command again"):
+    with pytest.raises(
+        StoreError, match=r"cut\.json .* delete it and run again the command that made it"
+    ):
         Record.from_json(text[: len(text) // 2], "cut.json")
 
 

@@ -21,7 +21,7 @@ from robustdeq.evaluation.judge import Judge
 from robustdeq.registry import find, names
 from robustdeq.results.draft import Draft
 from robustdeq.results.statistics import holm
-from robustdeq.spec import digest
+from robustdeq.spec import digest, encode
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surroundings import own_surroundings
 from robustdeq.threats.base import ThreatModel
@@ -65,6 +65,11 @@ def own_audits() -> tuple[str, ...]:
     """The audits that do not come with the package, by name and content."""
     found = {name: find("audits", name)() for name in names("audits")}
     return tuple(f"{name} {content(audit)}" for name, audit in found.items() if content(audit))
+
+
+def specs() -> list[dict[str, Any]]:
+    """Every audit there is, by name and version; those from elsewhere by their content, too."""
+    return [encode(find("audits", name)()) for name in names("audits")]
 
 
 @own_surroundings()

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import pyarrow as pa
 
-from robustdeq.audits.battery import Report, examine
+from robustdeq.audits.battery import Report, examine, specs
 from robustdeq.data.base import Split
 from robustdeq.evaluation.bench import Bench, Guard, identity, provenance
 from robustdeq.evaluation.trial import Trial
@@ -24,7 +24,7 @@ def audit(
     """Run the battery on the column's images; nothing is written but the bench's draft.
 
     The record's `robust` is the accuracy under the white-box union, its table `audit` has a line
-    for every figure.
+    for every figure. Its provenance names every audit, so that an earlier battery can be told.
 
     Args:
         progress: called with the audits begun so far, and all there are.
@@ -63,7 +63,7 @@ def audit(
         ),
         cost={},
         deployment={**deployment, "converged_clean": None, "converged_adversarial": None},
-        provenance=provenance(bench, started),
+        provenance={**provenance(bench, started), "audits": specs()},
     )
     return record, {"audit": _table(report)}
 

@@ -7,11 +7,14 @@ import pytest
 import torch
 
 from robustdeq.attacks.pgd import PGD
+from robustdeq.audits.battery import Report
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import CheckpointError
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
+from robustdeq.registry import find, names
+from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 from robustdeq.surrogates.transfer import Transfer
 from robustdeq.testing.toys import toy_data
@@ -61,3 +64,16 @@ def test_a_column_of_audits_is_audited(tmp_path, monkeypatch):
     monkeypatch.setattr("robustdeq.workbench.audit", audited)
     with pytest.raises(LookupError, match="audited"):
         run_trial(trial(column), bench, DATA)
+
+
+def test_a_record_of_an_audit_names_each_audit_and_its_version(tmp_path, monkeypatch):
+    """A battery that had grown by an audit could not be told from the one before it."""
+    store = ResultStore(tmp_path)
+    ensure_trained(store, ENTRANT, DATA, CPU, bar_line=None)
+    audited = trial(Column("audit", (), (0,), goal="audit"))
+    bench, empty = trained_bench(store, audited, DATA, CPU), Report(8, 1.0, 1.0, ())
+    monkeypatch.setattr("robustdeq.audits.trial.examine", lambda *arguments, **options: empty)
+    record, _ = run_trial(audited, bench, DATA)
+    listed = {audit["name"]: audit["version"] for audit in record.provenance["audits"]}
+    assert listed == {name: find("audits", name).version for name in names("audits")}
+    assert Record.from_json(record.to_json()) == record

@@ -63,10 +63,10 @@ class Case:
     ) -> Bool[Tensor, " n"]:
         """Who withstands an attack on the rows in some order, so many at a time."""
         noise, x = NoiseStream(seed).child("attack"), self.split.images.clone()
-        surface = view.bind(self.target, noise)
+        approach = view.bind(self.target, noise)
         for rows in order.split(batch):
             some = self.split.samples().select(rows)
-            x[rows] = attack.perturb(surface, some, self.threat, noise)[0]
+            x[rows] = attack.perturb(approach, some, self.threat, noise)[0]
         judge = Judge(self.target, WHOLE)
         return judge(x, self.split.labels, torch.arange(len(x))).right
 

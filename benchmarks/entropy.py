@@ -71,8 +71,8 @@ class Plan:
         x, y, rows = test.images, test.labels, torch.arange(len(test))
 
         def made_for(target: DefendedModel) -> Tensor:
-            surface, noise = Defended().bind(target, NoiseStream(0)), NoiseStream(0)
-            return ATTACK.perturb(surface, Samples(x, y, rows), protocol.threat, noise)[0]
+            approach, noise = Defended().bind(target, NoiseStream(0)), NoiseStream(0)
+            return ATTACK.perturb(approach, Samples(x, y, rows), protocol.threat, noise)[0]
 
         shared, found = {"clean": x, "made for the base": made_for(base)}, {}
         for name, fields in FIELDS.items():

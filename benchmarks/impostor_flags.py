@@ -56,7 +56,7 @@ def check_findings(target: DefendedModel, judge: Judge, fresh: Judge, seen: Seen
     """The findings of a trial's own checks."""
     x, y, rows = seen.x, seen.y, seen.rows
     findings = preflight(judge, fresh, x, y, rows)
-    surface = Defended().bind(target, NoiseStream(0).child("preflight"))
+    surface = Defended().bind(target, NoiseStream(0).child("preflight")).surface
     findings += gradient_findings(surface, x, y, rows)
     clean, adversarial = judge(x, y, rows), judge(seen.adversarial, y, rows)
     findings += postflight(target, clean, adversarial, clean.right)

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from benchmarks.pages import page_parser, parsed, publish
 from benchmarks.timing.contests import CHUNK
 from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.jiio import JIIO
 from robustdeq.attacks.pgd import PGD
 from robustdeq.data.base import Split
@@ -33,7 +34,6 @@ from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.results.markdown import per_cent, table
 from robustdeq.samples import Samples
-from robustdeq.surface import Surface
 from robustdeq.surrogates.defended import Defended
 
 ROUNDS, POLISHING, MARGIN = 40, 3, 0.01
@@ -70,19 +70,24 @@ class Contender:
             )
             right = [judge(x, split.labels, rows).right for x in (split.images, *found)]
             verdicts.append(torch.stack(right).all(0).numpy())
-            spent += sum(s.cost.counts[name] for s in (first, exact) for name in ("forward", "vjp"))
+            spent += sum(
+                each.surface.cost.counts[name]
+                for each in (first, exact)
+                for name in ("forward", "vjp")
+            )
         return Run(np.stack(verdicts), spent / (seeds * len(split)))
 
     def _candidates(
-        self, first: Surface, exact: Surface, case: Subject, split: Split, rows: Tensor,
+        self, first: Approach, exact: Approach, case: Subject, split: Split, rows: Tensor,
         noise: NoiseStream,
     ) -> Tensor:  # fmt: skip
         x, y = split.images[rows], split.labels[rows]
-        found = self.attack.perturb(first, Samples(x, y, rows), case.threat, noise)[:1]
-        left = (~exact.confirm(found[0], y, rows)).nonzero()[:, 0]
+        samples = Samples(x, y, rows)
+        found = self.attack.perturb(first, samples, case.threat, noise)[:1]
+        left = (~exact.confirm(samples.moved(found[0]))).nonzero()[:, 0]
         current, last = found[0, left], found[0].clone()
         for _ in range(self.polishing if len(left) else 0):
-            reading = exact.value_and_grad(current, y[left], CrossEntropy(), rows[left])
+            reading = exact.surface.value_and_grad(current, y[left], CrossEntropy(), rows[left])
             assert reading.gradient is not None
             step = float(case.threat.eps * PGD().step) * case.threat.steepest(reading.gradient)
             current = case.threat.project(current + step, x[left])

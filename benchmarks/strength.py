@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.autoattack import AutoAttack
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.fab import FAB
@@ -35,7 +36,6 @@ from robustdeq.notebook import load_model
 from robustdeq.objectives.dlr import DLR
 from robustdeq.results.statistics import at_least_as_strong, newcombe, paired_counts
 from robustdeq.samples import Samples
-from robustdeq.surface import Surface
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
 from robustdeq.threats.linf import Linf
@@ -49,7 +49,7 @@ class Target:
     """What is attacked: some weights, their deployed predictor, and labelled images."""
 
     name: str
-    bind: Callable[[], Surface]  # without a memory of any row
+    bind: Callable[[], Approach]  # without a memory of any row
     predict: Callable[[Tensor], Tensor]  # x -> (B,) labels, cold
     x: Tensor
     y: Tensor
@@ -91,7 +91,10 @@ def load_target(count: int, results: str) -> Target:
         net = _trained(digits.train.images, digits.train.labels)
         return Target(
             "explicit network, digits",
-            lambda: network_surface(lambda x, rows: net(x), lambda x, rows: net.predict(x)),
+            lambda: Approach(
+                network_surface(lambda x, rows: net(x)),
+                lambda samples: net.predict(samples.images).labels != samples.labels,
+            ),
             lambda x: net.predict(x).labels,
             test.images,
             test.labels,
@@ -173,7 +176,7 @@ def _trained(x: Tensor, y: Tensor, epochs: int = 40) -> Classifier:
         for rows in noise.child("order").permutation(len(x), epoch).split(128):
             stream = noise.child("craft", epoch)
             samples = Samples(x[rows], y[rows], rows)
-            crafted = attack.perturb(surface, samples, threat, stream)[0]
+            crafted = attack.perturb(Approach(surface), samples, threat, stream)[0]
             optimiser.zero_grad()
             nn.functional.cross_entropy(net(crafted), y[rows]).backward()
             optimiser.step()

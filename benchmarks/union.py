@@ -89,9 +89,9 @@ def union(store: ResultStore, chain: str, images: int) -> np.ndarray:
 
 def automatic(case: Case, attack: AutoAttack) -> Tensor:
     """What AutoAttack leaves: images (n, *image)."""
-    surface = Defended().bind(case.target, NoiseStream(0))
+    approach = Defended().bind(case.target, NoiseStream(0))
     samples, noise = Samples.of(case.x, case.y), NoiseStream(0).child(attack.variant)
-    return attack.perturb(surface, samples, case.threat, noise)[0]
+    return attack.perturb(approach, samples, case.threat, noise)[0]
 
 
 def brute_force(case: Case) -> Tensor:

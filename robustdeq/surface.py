@@ -12,12 +12,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
-from robustdeq.threats.base import ThreatModel
 
 
 class Reading(NamedTuple):
@@ -76,13 +74,10 @@ class Surface(ABC):
     Attributes:
         cost: the account of all work done through this surface.
         logits_form: whether the logits are a plain function of x, which library attacks need.
-        confirm_every: visits between two confirmations: more where a cold confirmation costs many
-            times what a visit does.
     """
 
     cost: Cost
     logits_form: bool = True
-    confirm_every: int = 1
 
     @abstractmethod
     def view(self, x: Tensor, rows: Tensor | None, needs: frozenset[str]) -> View:
@@ -129,24 +124,3 @@ class Surface(ABC):
     @abstractmethod
     def differentiable_logits(self, x: Tensor) -> Float[Tensor, "batch classes"]:
         """Logits in x's autograd graph, for library attacks; only where `logits_form` holds."""
-
-    def start(
-        self,
-        x: Tensor,
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-        threat: ThreatModel,
-        noise: NoiseStream,
-        draw: int = 0,
-    ) -> Tensor:
-        """Where search number `draw` of these rows begins: at random, unless the view knows better.
-
-        Attacks that begin at random ask here.
-        """
-        return threat.random_start(x, rows, noise, draw)
-
-    @abstractmethod
-    def confirm(
-        self, x: Tensor, y: Int[Tensor, " batch"], rows: Tensor | None
-    ) -> Bool[Tensor, " batch"]:
-        """Is the deployed predictor, started cold, fooled? Counted; never the judge's own draws."""

@@ -115,8 +115,8 @@ def test_a_store_is_first_asked_on_the_device(device):
 @pytest.mark.parametrize("attack", list(attacks()))
 def test_every_attack(device, attack, mode, threat):
     target, x, y, rows = setting(device)
-    surface = Defended(mode=mode).bind(target, NoiseStream(0))
-    found = attack.perturb(surface, Samples(x, y, rows), threat, NoiseStream(0))
+    approach = Defended(mode=mode).bind(target, NoiseStream(0))
+    found = attack.perturb(approach, Samples(x, y, rows), threat, NoiseStream(0))
     assert found.device == device
 
 
@@ -135,12 +135,13 @@ def test_every_view(device, name, chain):
     _, x, y, rows = setting(device)
     if view.applies(target) is not None:
         pytest.skip(view.applies(target))
-    surface = view.bind(target, NoiseStream(0), (target,) * view.needs_sources)
+    approach = view.bind(target, NoiseStream(0), (target,) * view.needs_sources)
+    samples = Samples(x, y, rows)
     for _ in range(2):
-        surface.value_and_grad(x, y, CrossEntropy(), rows)
-    start = surface.start(x, y, rows, LINF, NoiseStream(0))
-    assert surface.value(start, y, CrossEntropy(), rows).value.device == device
-    assert surface.confirm(start, y, rows).device == device
+        approach.surface.value_and_grad(x, y, CrossEntropy(), rows)
+    start = approach.start(samples, LINF, NoiseStream(0), 0)
+    assert approach.surface.value(start, y, CrossEntropy(), rows).value.device == device
+    assert approach.confirm(samples.moved(start)).device == device
 
 
 @pytest.mark.parametrize("name", registry.names("audits"))

@@ -190,7 +190,7 @@ class TestForeignNetwork:
         return target.predict(IMAGES.images, ROWS, NoiseStream(0)).labels
 
     def test_it_is_attacked_with_the_exact_gradient(self, foreign):
-        surface = Defended().bind(foreign, NoiseStream(0))
+        surface = Defended().bind(foreign, NoiseStream(0)).surface
         assert isinstance(surface, EquilibriumSurface)
         y = self.labels(foreign)
         x_adv, right = attack(foreign, IMAGES.images, y, "pgd", eps="1/4")
@@ -231,6 +231,6 @@ class TestForeignNetwork:
     def test_a_read_out_of_its_states_is_judged_and_attacked(self, foreign):
         target = replace(foreign, defense=StateEnsemble(base=Vanilla(), states=3))
         logits = target.predict(IMAGES.images, ROWS, NoiseStream(0)).logits
-        surface = Defended().bind(target, NoiseStream(0))
+        surface = Defended().bind(target, NoiseStream(0)).surface
         seen = surface.view(IMAGES.images, ROWS, frozenset({"logits"})).logits
         torch.testing.assert_close(seen, logits, rtol=1e-4, atol=1e-4)

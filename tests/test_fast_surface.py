@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.pgd import PGD
 from robustdeq.equilibrium import CellProblem
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
@@ -72,8 +73,10 @@ def test_a_value_starts_from_the_state_of_the_best_point_so_far(setting):
 def test_an_unconfirmed_row_is_attacked_to_the_end_of_the_budget(setting):
     model, x, _, rows = setting
     wrong = (model.predict(x).labels + 1) % 4  # fooled for the surrogate from the first step
-    surface = FastSurface(model)  # no predictor, so nothing is ever confirmed
-    PGD(steps=7).perturb(surface, Samples(x, wrong, rows), Linf(Fraction(1, 10)), NoiseStream(0))
+    surface = FastSurface(model)
+    PGD(steps=7).perturb(
+        Approach(surface), Samples(x, wrong, rows), Linf(Fraction(1, 10)), NoiseStream(0)
+    )
     assert surface.cost.counts["calls"] == 8 * len(x)
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.adversarial_training import AdversarialTraining
 from robustdeq.defenses.base import DefendedModel
@@ -46,7 +47,7 @@ def test_values_and_gradients_are_those_of_the_cpu(view):
 def test_an_attack_stays_in_its_ball_there(attack):
     model, x, y, rows = on("cuda")
     candidates = attack.perturb(
-        EquilibriumSurface(model), Samples(x, y, rows), LINF, NoiseStream(0)
+        Approach(EquilibriumSurface(model)), Samples(x, y, rows), LINF, NoiseStream(0)
     )
     assert candidates.device.type == "cuda"
     assert max(LINF.excess(x, candidate).max().item() for candidate in candidates) <= 1e-6

@@ -56,8 +56,8 @@ def network():
 def broken(attack, surrogate):
     """How many of 64 searches break the image."""
     target, noise = network(), NoiseStream(0).child("attack")
-    surface = surrogate.bind(target, noise)
-    found = attack.perturb(surface, Samples(X, Y, ROWS), THREAT, noise)
+    approach = surrogate.bind(target, noise)
+    found = attack.perturb(approach, Samples(X, Y, ROWS), THREAT, noise)
     lost = torch.stack([target.classifier.predict(x).labels != Y for x in found])
     return int(lost.any(0).sum())
 

@@ -7,18 +7,22 @@ import pytest
 import torch
 
 from robustdeq.adjoints.implicit import Implicit
-from robustdeq.defenses.base import Task
+from robustdeq.defenses.base import DefendedModel, Task
+from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.errors import MissingGradient, SpecError
 from robustdeq.models.anchored import AnchoredStates
 from robustdeq.models.cells import Cell
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import network_surface, through_solver_surface
+from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
+from robustdeq.samples import Samples
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.picard import Picard
+from robustdeq.surrogates.base import confirmed
 from robustdeq.testing.toys import tiny_deq, toy_images
 
 TASK = Task((1, 4, 4), 3)
@@ -162,10 +166,11 @@ def test_every_cell_evaluation_and_product_is_booked():
     """One row waits for nobody, so its bill is its own number of evaluations."""
     model, x, y, rows = setting(Picard(tol=1e-3), count=1)
     nfe = int(model.predict(x).nfe)
-    surface = EquilibriumSurface(model, deployed=lambda x, rows: model.predict(x))
+    surface = EquilibriumSurface(model)
+    approach = confirmed(surface, DefendedModel(Vanilla(), model, {}), NoiseStream(0))
     surface.view(x, None, LOGITS)
     assert surface.cost.counts == {"calls": 1, "forward": nfe}
-    surface.confirm(x, y, None)
+    approach.confirm(Samples(x, y, rows))
     assert surface.cost.counts == {"calls": 2, "forward": 2 * nfe}
     surface.value_and_grad(x, y, CrossEntropy(), rows)
     counts = surface.cost.counts
@@ -177,13 +182,6 @@ def test_every_cell_evaluation_and_product_is_booked():
     again.value_and_grad(x, y, CrossEntropy(), rows)
     assert counts["vjp"] == solved
     assert again.cost.counts["vjp"] == solved + 2  # warm: one to see that it holds, one for x
-
-
-def test_a_surface_without_a_deployed_predictor_confirms_nothing():
-    model, x, y, rows = setting(Picard())
-    surface = EquilibriumSurface(model)
-    assert not surface.confirm(x, y + 1, rows).any()
-    assert not surface.cost.counts
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from robustdeq.adjoints.jacobian_free import JacobianFree
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.jiio import JIIO
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Card, DefendedModel, Wrapper
@@ -25,7 +26,6 @@ from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates.after_transfer import AfterTransfer
 from robustdeq.surrogates.after_transient import AfterTransient
-from robustdeq.surrogates.base import Elsewhere
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surrogates.differences import Differences
 from robustdeq.surrogates.expectation import Expectation
@@ -44,6 +44,8 @@ from robustdeq.threats.linf import Linf
 
 SPLIT = toy_images(6, TASK)
 X, Y, ROWS = SPLIT.images, SPLIT.labels, torch.arange(6)
+SAMPLES = Samples(X, Y, ROWS)
+ONE = Samples(X[2:3], Y[2:3], ROWS[2:3])
 NOISE = NoiseStream(3)
 LOGITS = frozenset({"logits"})
 
@@ -106,7 +108,7 @@ def explicit():
 
 
 def read(surrogate, target, **more):
-    return surrogate.bind(target, NOISE, **more).value_and_grad(X, Y, Margin(), ROWS)
+    return surrogate.bind(target, NOISE, **more).surface.value_and_grad(X, Y, Margin(), ROWS)
 
 
 @pytest.mark.parametrize("adjoint", [JacobianFree(), Unrolled(3)], ids=["jacobian-free", "phantom"])
@@ -121,7 +123,7 @@ def test_a_truncated_gradient_belongs_to_the_deployed_answer(adjoint):
 def test_differences_point_where_the_gradient_does(directions):
     """With fewer directions than pixels the estimate is noisy, and right on average."""
     target = defended()
-    surface = Differences(directions, Fraction(1, 1000)).bind(target, NOISE)
+    surface = Differences(directions, Fraction(1, 1000)).bind(target, NOISE).surface
     found = sum(surface.value_and_grad(X, Y, Margin(), ROWS).gradient for _ in range(20))
     cosine = torch.cosine_similarity(found.flatten(1), read(Defended(), target).gradient.flatten(1))
     assert (cosine > (0.999 if directions == 64 else 0.9)).all()
@@ -136,10 +138,10 @@ def test_the_expectation_over_nothing_random_is_the_view_itself():
 
 def test_the_expectation_draws_afresh_at_every_visit_and_keys_the_draws_by_row():
     target = defended(Jitter(Vanilla()))
-    surface = Expectation(draws=4).bind(target, NOISE)
+    surface = Expectation(draws=4).bind(target, NOISE).surface
     first, second = (surface.value_and_grad(X, Y, Margin(), ROWS) for _ in range(2))
     assert (first.value - second.value).abs().min() > 0
-    alone = Expectation(draws=4).bind(target, NOISE)
+    alone = Expectation(draws=4).bind(target, NOISE).surface
     part = alone.value_and_grad(X[2:4], Y[2:4], Margin(), ROWS[2:4])
     torch.testing.assert_close(part.gradient, first.gradient[2:4], rtol=1e-3, atol=1e-5)
     assert surface.cost.counts["calls"] == 2 * 4 * len(X)
@@ -148,10 +150,9 @@ def test_the_expectation_draws_afresh_at_every_visit_and_keys_the_draws_by_row()
 def test_one_lucky_draw_confirms_nothing():
     """Of 64 rows that a coin decides, eight draws in agreement leave a handful."""
     target = defended(Jitter(Vanilla(), size=30.0))
-    split = toy_images(64, TASK)
-    rows = torch.arange(64)
-    single = Defended().bind(target, NOISE).confirm(split.images, split.labels, rows)
-    all_eight = Expectation(draws=8).bind(target, NOISE).confirm(split.images, split.labels, rows)
+    samples = toy_images(64, TASK).samples()
+    single = Defended().bind(target, NOISE).confirm(samples)
+    all_eight = Expectation(draws=8).bind(target, NOISE).confirm(samples)
     assert all_eight.sum() < single.sum()
 
 
@@ -193,59 +194,59 @@ def test_a_soft_sign_is_a_sign_with_the_slope_of_a_tanh():
 
 def test_without_its_defence_the_network_is_climbed_and_the_whole_chain_confirms():
     target = defended(Jitter(Vanilla(), size=30.0))
-    surface = Undefended().bind(target, NOISE)
+    approach = Undefended().bind(target, NOISE)
     bare = defended()
     torch.testing.assert_close(
-        surface.view(X, ROWS, LOGITS).logits, bare.predict(X, ROWS, NOISE).logits
+        approach.surface.view(X, ROWS, LOGITS).logits, bare.predict(X, ROWS, NOISE).logits
     )
-    chain = Defended().bind(target, NOISE).confirm(X, Y, ROWS)
-    assert torch.equal(surface.confirm(X, Y, ROWS), chain)
+    chain = Defended().bind(target, NOISE).confirm(SAMPLES)
+    assert torch.equal(approach.confirm(SAMPLES), chain)
 
 
 def test_a_search_after_transfer_begins_where_the_bare_network_is_furthest_wrong():
     target, threat = defended(Sharpen(Vanilla())), Linf(Fraction(1, 8))
-    surface = AfterTransfer(steps=5, targets=1).bind(target, NOISE)
-    start = surface.start(X, Y, ROWS, threat, NOISE)
+    approach = AfterTransfer(steps=5, targets=1).bind(target, NOISE)
+    start, surface = approach.start(SAMPLES, threat, NOISE, 0), approach.surface
     attack = APGD(steps=5, targets=1, objective=Margin())
-    bare = Elsewhere(Defended().bind(defended(), NOISE), None)
-    wanted = attack.perturb(bare, Samples(X, Y, ROWS), threat, NOISE.child("transfer"))[0]
+    bare = Approach(Defended().bind(defended(), NOISE).surface)
+    wanted = attack.perturb(bare, SAMPLES, threat, NOISE.child("transfer"))[0]
     assert torch.equal(start, wanted)
     spent = dict(surface.cost.counts)
     assert spent["vjp"] > 0
     # A row's start is found once, and is the same whatever other rows are asked about.
-    assert torch.equal(surface.start(X[2:3], Y[2:3], ROWS[2:3], threat, NOISE), start[2:3])
+    assert torch.equal(approach.start(ONE, threat, NOISE, 0), start[2:3])
     assert dict(surface.cost.counts) == spent
-    assert not torch.equal(surface.start(X, Y, ROWS, threat, NOISE, 1), start)
+    assert not torch.equal(approach.start(SAMPLES, threat, NOISE, 1), start)
     reading = surface.value_and_grad(start, Y, CrossEntropy(), ROWS)
-    straight = StraightThrough().bind(target, NOISE).value_and_grad(start, Y, CrossEntropy(), ROWS)
-    torch.testing.assert_close(reading.gradient, straight.gradient)
+    straight = StraightThrough().bind(target, NOISE).surface
+    wanted = straight.value_and_grad(start, Y, CrossEntropy(), ROWS)
+    torch.testing.assert_close(reading.gradient, wanted.gradient)
 
 
 def test_a_search_after_a_transient_begins_where_a_solve_passes_nearest_to_another_answer():
     target, threat = defended(solver=Picard(max_steps=8)), Linf(Fraction(1, 8))
-    surface = AfterTransient(steps=5).bind(target, NOISE)
-    start = surface.start(X, Y, ROWS, threat, NOISE)
+    approach = AfterTransient(steps=5).bind(target, NOISE)
+    start, surface = approach.start(SAMPLES, threat, NOISE, 0), approach.surface
     spent = dict(surface.cost.counts)
-    path = SolverPath(8).bind(target, NOISE)  # no longer than the deployed solver's
+    path = SolverPath(8).bind(target, NOISE).surface  # no longer than the deployed solver's
     attack = APGD(steps=5, objective=TransientMargin())
-    found = attack.perturb(
-        Elsewhere(path, None), Samples(X, Y, ROWS), threat, NOISE.child("transient", 0)
-    )
+    found = attack.perturb(Approach(path), SAMPLES, threat, NOISE.child("transient", 0))
     assert torch.equal(start, found[0])
     assert spent == dict(path.cost.counts)
     # Each row's start is its own, and each draw's another.
-    torch.testing.assert_close(surface.start(X[2:3], Y[2:3], ROWS[2:3], threat, NOISE), start[2:3])
-    assert not torch.equal(surface.start(X, Y, ROWS, threat, NOISE, 1), start)
+    torch.testing.assert_close(approach.start(ONE, threat, NOISE, 0), start[2:3])
+    assert not torch.equal(approach.start(SAMPLES, threat, NOISE, 1), start)
     reading = surface.value_and_grad(start, Y, CrossEntropy(), ROWS)
-    exact = ThroughSolverView().bind(target, NOISE).value_and_grad(start, Y, CrossEntropy(), ROWS)
-    assert torch.equal(reading.gradient, exact.gradient)
+    exact = ThroughSolverView().bind(target, NOISE).surface
+    wanted = exact.value_and_grad(start, Y, CrossEntropy(), ROWS)
+    assert torch.equal(reading.gradient, wanted.gradient)
 
 
 def test_attacks_that_begin_at_random_begin_where_the_view_says():
     target, threat = defended(Sharpen(Vanilla())), Linf(Fraction(1, 8))
     for attack in (PGD(steps=1), APGD(steps=1), JIIO(rounds=1)):
-        surface = AfterTransfer(steps=3).bind(target, NOISE)
-        visited = []
+        approach, visited = AfterTransfer(steps=3).bind(target, NOISE), []
+        surface = approach.surface
         climbed = surface.value_and_grad
 
         def noted(x, *more, visited=visited, climbed=climbed):
@@ -253,19 +254,19 @@ def test_attacks_that_begin_at_random_begin_where_the_view_says():
             return climbed(x, *more)
 
         surface.value_and_grad = noted
-        attack.perturb(surface, Samples(X, Y, ROWS), threat, NOISE)
-        known = surface.start(X, Y, ROWS, threat, NOISE)
+        attack.perturb(approach, SAMPLES, threat, NOISE)
+        known = approach.start(SAMPLES, threat, NOISE, 0)
         assert torch.equal(visited[0], known), attack
 
 
 def test_a_transfer_climbs_its_source_and_asks_its_target():
     target, source = defended(), explicit()
-    surface = Transfer(0).bind(target, NOISE, (source,))
+    approach = Transfer(0).bind(target, NOISE, (source,))
     torch.testing.assert_close(
-        surface.view(X, ROWS, LOGITS).logits, source.predict(X, ROWS, NOISE).logits
+        approach.surface.view(X, ROWS, LOGITS).logits, source.predict(X, ROWS, NOISE).logits
     )
     wrong = target.predict(X, ROWS, NOISE).labels != Y
-    assert torch.equal(surface.confirm(X, Y, ROWS), wrong)
+    assert torch.equal(approach.confirm(SAMPLES), wrong)
 
 
 def test_a_transfer_without_its_source_says_where_to_list_it():
@@ -301,8 +302,8 @@ def test_every_attack_stays_in_the_ball_on_every_view():
         ThroughSolverView(state=2), Transfer(0),
     )  # fmt: skip
     for view in views:
-        surface = view.bind(target, NOISE, (explicit(),))
-        found = PGD(steps=2).perturb(surface, Samples(X, Y, ROWS), threat, NOISE)
+        approach = view.bind(target, NOISE, (explicit(),))
+        found = PGD(steps=2).perturb(approach, SAMPLES, threat, NOISE)
         assert all(threat.contains(X, candidate).all() for candidate in found), view
 
 

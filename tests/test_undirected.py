@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from robustdeq import registry
+from robustdeq.attacks.approach import Approach
 from robustdeq.evaluation.checks import gradient_findings, undirected
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import network_surface
@@ -55,13 +56,15 @@ def test_the_others_are_attacked_as_if_it_were_not_there(name, threat):
         attack = replace(attack, attack="PGDL2")
     others = torch.arange(COUNT) != BLACK
     rows = torch.arange(COUNT)
-    surface = network_surface(rooted, None)
-    found = attack.perturb(surface, Samples(x, y, rows), threat, NOISE)
+    surface = network_surface(rooted)
+    found = attack.perturb(Approach(surface), Samples(x, y, rows), threat, NOISE)
     assert torch.isfinite(found).all()
     assert (threat.excess(x, found[0]) <= 1e-6).all()
     if not attack.needs_logits_form:  # whose random numbers hang on the batch
-        alone = network_surface(rooted, None)
-        wanted = attack.perturb(alone, Samples(x[others], y[others], rows[others]), threat, NOISE)
+        alone = network_surface(rooted)
+        wanted = attack.perturb(
+            Approach(alone), Samples(x[others], y[others], rows[others]), threat, NOISE
+        )
         assert torch.equal(found[:, others], wanted)
 
 

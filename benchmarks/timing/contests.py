@@ -10,6 +10,7 @@ from torch import Tensor
 from benchmarks.timing.opponents import Settings, library_pgd, torchdeq_surface
 from benchmarks.timing.subjects import Subject
 from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.autoattack import AutoAttack
 from robustdeq.attacks.base import Attack
 from robustdeq.attacks.fab import FAB
@@ -22,7 +23,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.models.base import Classifier
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.dlr import DLR
-from robustdeq.surface import Cost, Surface
+from robustdeq.surface import Cost
 from robustdeq.surrogates.base import Surrogate
 from robustdeq.surrogates.defended import Defended
 
@@ -110,7 +111,8 @@ def library_run(case: Subject, split: Split, attack: Attack) -> Run:
         surface = torchdeq_surface(case.model, case.settings)
         noise = NoiseStream(seed).child("theirs")
         everyone = torch.arange(len(split), device=case.device)
-        found = _attack(attack, surface, case, split, everyone, noise, case.settings.batch_size)
+        approach, size = Approach(surface), case.settings.batch_size
+        found = _attack(attack, approach, case, split, everyone, noise, size)
         return Outcome(found, _evaluations(surface.cost, split))
 
     return run
@@ -126,14 +128,14 @@ def own_run(case: Subject, split: Split, attacks: tuple[Attack, ...], view: Surr
         noise = NoiseStream(seed).child("ours")
         everyone = torch.arange(len(split), device=case.device)
         at_once, spent = chunk(case), Cost()
-        surface = view.bind(case.target, noise)
-        found = _attack(attacks[0], surface, case, split, everyone, noise, at_once)
+        approach = view.bind(case.target, noise)
+        found = _attack(attacks[0], approach, case, split, everyone, noise, at_once)
         for attack in attacks[1:]:
-            left = everyone[~surface.confirm(found[0], split.labels, everyone)]
-            spent.book(surface.cost)
-            surface = view.bind(case.target, noise)
-            found[0, left] = _attack(attack, surface, case, split, left, noise, at_once)[0]
-        spent.book(surface.cost)
+            left = everyone[~approach.confirm(split.samples().moved(found[0]))]
+            spent.book(approach.surface.cost)
+            approach = view.bind(case.target, noise)
+            found[0, left] = _attack(attack, approach, case, split, left, noise, at_once)[0]
+        spent.book(approach.surface.cost)
         return Outcome(found, _evaluations(spent, split))
 
     return run
@@ -160,7 +162,7 @@ def pgd_union(entrant: Entrant, model: Classifier, data: DataSet, split: Split) 
 
 def _attack(
     attack: Attack,
-    surface: Surface,
+    approach: Approach,
     case: Subject,
     split: Split,
     rows: Tensor,
@@ -169,7 +171,7 @@ def _attack(
 ) -> Tensor:
     """Candidates (K, n, *image) for some rows of the split, so many at a time."""
     parts = [
-        attack.perturb(surface, split.samples().select(some), case.threat, noise)
+        attack.perturb(approach, split.samples().select(some), case.threat, noise)
         for some in rows.split(batch_size)
     ]
     return torch.cat(parts, dim=1)

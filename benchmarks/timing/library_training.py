@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from benchmarks.timing.opponents import Settings, TorchDEQ, library_pgd, torchdeq_surface
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Wrapper
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import TrainingNoise
@@ -35,7 +36,7 @@ class LibraryTraining(Wrapper):
         surface = torchdeq_surface(_network(target), self.settings)
         stream = noise.stream.child("craft")
         samples = Samples(batch.x, batch.y, batch.rows)
-        return attack.perturb(surface, samples, batch.threat, stream)[0]
+        return attack.perturb(Approach(surface), samples, batch.threat, stream)[0]
 
     def outputs(self, target: DefendedModel, x: Tensor, noise: TrainingNoise) -> Tensor:
         return TorchDEQ(_network(target), self.settings, Cost())(x)

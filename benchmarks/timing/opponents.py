@@ -65,7 +65,7 @@ def torchdeq_surface(model: DEQClassifier, settings: Settings) -> Surface:
     """The opponent's network as the libraries' adapters want it; its cost is the network's."""
     cost = Cost()
     net = TorchDEQ(model, settings, cost)
-    return AutogradSurface(lambda x, rows: net(x), lambda x, rows: net(x), cost=cost)
+    return AutogradSurface(lambda x, rows: net(x), lambda x, rows: net(x), cost)
 
 
 def library_pgd(steps: int, threat: ThreatModel) -> TorchAttacks:

@@ -34,13 +34,13 @@ def attacked(case: Subject, count: int, chunk: int, view: Defended) -> Callable[
 
     def run(seed: int) -> Outcome:
         noise = NoiseStream(seed)
-        surface = view.bind(case.target, noise)
+        approach = view.bind(case.target, noise)
         found = []
         for some in rows.split(chunk):
             places = some % len(test)
             samples = Samples(test.images[places], test.labels[places], some)
-            found.append(ATTACK.perturb(surface, samples, case.threat, noise)[0])
-        counts = surface.cost.counts
+            found.append(ATTACK.perturb(approach, samples, case.threat, noise)[0])
+        counts = approach.surface.cost.counts
         return Outcome(torch.cat(found), (counts["forward"] + counts["vjp"]) / count)
 
     return run

@@ -6,12 +6,12 @@ from typing import ClassVar, final
 from jaxtyping import Float
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.search import Search
 from robustdeq.errors import ContractViolation
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
 from robustdeq.samples import Samples
-from robustdeq.surface import Surface
 from robustdeq.threats.base import ThreatModel
 
 
@@ -34,14 +34,14 @@ class Attack(Plugin, ABC):
 
     @final
     def perturb(
-        self, surface: Surface, samples: Samples, threat: ThreatModel, noise: NoiseStream
+        self, approach: Approach, samples: Samples, threat: ThreatModel, noise: NoiseStream
     ) -> Float[Tensor, "candidates batch *image"]:
         """Candidates (K, B, *image) with 1 <= K <= 3, best first.
 
         Raises:
             ContractViolation: the attack returns what it should put forward.
         """
-        search = Search(self.plugin_name(), surface, samples, threat, noise)
+        search = Search(self.plugin_name(), approach, samples, threat, noise)
         returned: object = self.run(search)
         if returned is not None:
             raise ContractViolation(

@@ -7,24 +7,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robustdeq.answers import labels, margin
+from robustdeq.attacks.approach import Approach
 from robustdeq.samples import Samples
-from robustdeq.surface import Surface
 
 
 class Incumbents:
     """The best iterates of a batch, row by row, and the rows still under attack.
 
     A surrogate may think a row lost that the deployed predictor still gets right. So a row leaves
-    the search only when `Surface.confirm` says yes ("verified dropping"); until then it is attacked
-    on. Its iterate of the highest margin is put forward every `Surface.confirm_every` observations,
-    and again only once that margin exceeds the one at the last refusal. A row that the surrogate
-    had wrong before the attack is therefore attacked like any other.
+    the search only when `Approach.confirm` says yes ("verified dropping"); until then it is
+    attacked on. Its iterate of the highest margin is put forward every `Approach.confirm_every`
+    observations, and again only once that margin exceeds the one at the last refusal. A row that
+    the surrogate had wrong before the attack is therefore attacked like any other.
 
     `index` is everywhere the (n,) position of some rows in the batch.
     """
 
-    def __init__(self, surface: Surface, samples: Samples):
-        self._surface, self._y, self._rows = surface, samples.labels, samples.positions
+    def __init__(self, approach: Approach, samples: Samples):
+        self._approach, self._samples = approach, samples
         x = samples.images.detach()
         self._highest = x.clone()
         self._value = x.new_full((len(x),), -math.inf)
@@ -56,7 +56,7 @@ class Incumbents:
         self._last[index] = x.detach()
         self._doubt_rows(index, x.detach(), logits.detach())
         self._observed += 1
-        if self._observed % self._surface.confirm_every == 0:
+        if self._observed % self._approach.confirm_every == 0:
             self._confirm()
 
     def left(self, index: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:
@@ -72,7 +72,7 @@ class Incumbents:
 
     def _doubt_rows(self, index: Tensor, x: Tensor, logits: Tensor) -> None:
         # What is no answer is lost by any margin: the judge takes such a row for broken.
-        answer, y = labels(logits), self._y[index]
+        answer, y = labels(logits), self._samples.labels[index]
         margins = (-margin(logits, y)).masked_fill(answer == -1, math.inf).to(self._doubt)
         higher = (answer != y) & (margins > self._doubt[index])
         self._doubt[index[higher]] = margins[higher]
@@ -83,7 +83,7 @@ class Incumbents:
         if not len(asked):
             return
         x = self._doubted[asked]
-        fooled = self._surface.confirm(x, self._y[asked], self._rows[asked])
+        fooled = self._approach.confirm(self._samples.select(asked).moved(x))
         self._broken[asked] = fooled
         self._confirmed[asked[fooled]] = x[fooled]
         self._refused[asked] = self._doubt[asked]

@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.incumbents import Incumbents
 from robustdeq.errors import ContractViolation
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective
 from robustdeq.samples import Samples
-from robustdeq.surface import Reading, Surface
+from robustdeq.surface import Reading
 from robustdeq.threats.base import ThreatModel
 
 MOST = 3  # candidates a row
@@ -66,15 +67,15 @@ class Search:
     def __init__(
         self,
         attack: str,
-        surface: Surface,
+        approach: Approach,
         samples: Samples,
         threat: ThreatModel,
         noise: NoiseStream,
     ):
-        self._attack = attack
-        self.surface, self.threat, self.noise = surface, threat, noise
+        self._attack, self._approach = attack, approach
+        self.surface, self.threat, self.noise = approach.surface, threat, noise
         self.samples = samples.moved(samples.images.detach())
-        self._found = Incumbents(surface, self.samples)
+        self._found = Incumbents(approach, self.samples)
         self._forward: list[Tensor] = []
 
     def standing(self) -> Points:
@@ -92,9 +93,8 @@ class Search:
         points = self.standing()
         if not len(points):
             return points
-        of, noise = points.samples, self.noise.child(*names)
-        x = self.surface.start(of.images, of.labels, of.positions, self.threat, noise, draw)
-        return points.moved(x)
+        noise = self.noise.child(*names)
+        return points.moved(self._approach.start(points.samples, self.threat, noise, draw))
 
     def wrong_classes(self, count: int) -> list[Int[Tensor, " batch"]]:
         """At most so many targets (B,): the wrong classes of the clean images, likeliest first."""

@@ -127,7 +127,7 @@ def _checked(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
     findings = preflight(
         case.judge, Judge(load(), 128, salt=case.judge.salt), case.x, case.y, case.rows
     )
-    surface = Defended().bind(case.target, case.noise)
+    surface = Defended().bind(case.target, case.noise).surface
     findings += gradient_findings(surface, case.x, case.y, case.rows)
     findings += postflight(case.target, clean, None, clean.right)
     return {

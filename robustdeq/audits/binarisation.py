@@ -130,9 +130,9 @@ class Binarisation(Audit):
         binary = replace(one, target=target, y=torch.zeros_like(one.y))
         if not reaches(binary):
             return False
-        surface = Defended().bind(target, one.noise)
+        approach = Defended().bind(target, one.noise)
         planted = Samples(one.x, binary.y, one.rows)
-        found = self.attack.perturb(surface, planted, one.threat, one.noise)
+        found = self.attack.perturb(approach, planted, one.threat, one.noise)
         return bool(self._lost(one, target, found.flatten(0, 1)).any())
 
     def _random(self, one: Case) -> Tensor:

@@ -52,7 +52,7 @@ class Equilibria(Audit):
         model = case.target.classifier
         assert isinstance(model, EquilibriumNetwork)
         prepare = straight_through(case.target, case.noise)
-        surface = Defended().bind(case.target, case.noise)
+        surface = Defended().bind(case.target, case.noise).surface
         start = case.threat.random_start(case.x, case.rows, case.noise.child("start"))
         warm = problem = None
         for x, _ in ascent(case, surface, start, CrossEntropy(), self.steps):

@@ -86,7 +86,7 @@ class Gradient(Audit):
     def _cosines(self, case: Case) -> Float[Tensor, "points n"]:
         """The lowest of the three cosines of every image at every point."""
         steps = (1e-6, float(case.threat.eps) / 50)
-        surface = Defended().bind(case.target, case.noise)
+        surface = Defended().bind(case.target, case.noise).surface
         logits = surface.view(case.x, case.rows, frozenset({"logits"})).logits
         rival = logits.scatter(1, case.y[:, None], -torch.inf).argmax(1)
         walk = ascent(case, surface, case.x, Margin(), self.middle, max(steps), rival)

@@ -47,7 +47,7 @@ class LogitScale(Audit):
         if not n:
             return []
         x, y, rows = case.x[right], case.y[right], case.rows[right]
-        surface = Defended().bind(case.target, case.noise)
+        surface = Defended().bind(case.target, case.noise).surface
         reading = surface.value(x, y, CrossEntropy(), rows)
         apart = spread(reading.logits)
         flat = _flat(surface, x, y, rows)

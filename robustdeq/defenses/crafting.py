@@ -4,6 +4,7 @@ from fractions import Fraction
 
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.base import Attack
 from robustdeq.defenses.base import Batch, DefendedModel
 from robustdeq.noise import TrainingNoise
@@ -16,7 +17,7 @@ def found_by(attack: Attack, target: DefendedModel, batch: Batch, noise: Trainin
     """What an attack puts forward first (B, *image) against the network under training."""
     surface, stream = target.defense.crafting_surface(target, noise), noise.stream.child("craft")
     samples = Samples(batch.x, batch.y, batch.rows)
-    return attack.perturb(surface, samples, batch.threat, stream)[0]
+    return attack.perturb(Approach(surface), samples, batch.threat, stream)[0]
 
 
 def ascend(

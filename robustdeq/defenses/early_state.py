@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robustdeq.answers import labels
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, Card, DefendedModel, Sign, Task, Wrapper
 from robustdeq.defenses.inference import ANSWERS, UPDATES
@@ -100,9 +101,9 @@ def _accuracy(
     model: EquilibriumNetwork, state: int, held_out: Batch, noise: TrainingNoise
 ) -> float:
     """Of one state's read-out, under PGD on it."""
-    surface = replayed_surface(model, state)
+    approach = Approach(replayed_surface(model, state))
     samples = Samples(held_out.x, held_out.y, held_out.rows)
-    crafted = _CHOICE.perturb(surface, samples, held_out.threat, noise.stream)[0]
+    crafted = _CHOICE.perturb(approach, samples, held_out.threat, noise.stream)[0]
     with torch.no_grad():
         logits = model.readout(model.iterate(model.problem(crafted), state))
     return (labels(logits) == samples.labels).double().mean().item()

@@ -87,7 +87,7 @@ class RandomStates(Wrapper):
                 model, counted_problem(model.problem(x), cost), self._depths(draws)
             )
 
-        return AutogradSurface(logits, logits, cost=cost)
+        return AutogradSurface(logits, logits, cost)
 
     def _depths(self, noise: RowNoise) -> Tensor:
         """(B,) the numbers of the states that the rows are read after."""

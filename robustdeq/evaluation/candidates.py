@@ -2,18 +2,18 @@
 
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.base import Attack
 from robustdeq.errors import ContractViolation
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples
-from robustdeq.surface import Surface
 from robustdeq.threats.base import ThreatModel
 
 SLACK = 1e-6  # by which float32 rounding may leave the threat set
 
 
 def candidates_of(
-    attack: Attack, surface: Surface, samples: Samples, threat: ThreatModel, noise: NoiseStream
+    attack: Attack, approach: Approach, samples: Samples, threat: ThreatModel, noise: NoiseStream
 ) -> Tensor:
     """What an attack puts forward for some samples, (K, B, *image), nobody else's to write into.
 
@@ -22,7 +22,7 @@ def candidates_of(
             candidates are no images of the threat set. The message names the attack.
     """
     name, own = attack.plugin_name(), samples.copy()
-    found = attack.perturb(surface, own, threat, noise)
+    found = attack.perturb(approach, own, threat, noise)
     for part in ("images", "labels", "positions"):
         if not getattr(own, part).equal(getattr(samples, part)):
             raise ContractViolation(

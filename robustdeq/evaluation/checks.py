@@ -167,7 +167,7 @@ def view_mismatch(
     """Did the attacker see the model that is judged? Asked cold, on its final inputs."""
     if not len(x):
         return []
-    surface = surrogate.bind(target, NoiseStream(0, salt).child("judge"))
+    surface = surrogate.bind(target, NoiseStream(0, salt).child("judge")).surface
     seen = torch.cat(
         [
             answers.labels(surface.view(part, positions, frozenset({"logits"})).logits)

@@ -1,12 +1,13 @@
 """Running the stages of an attack: the candidates for every row, and what they cost."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from robustdeq.answers import labels
+from robustdeq.attacks.approach import nobody
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.candidates import candidates_of
 from robustdeq.evaluation.judge import Judge
@@ -14,7 +15,7 @@ from robustdeq.evaluation.protocol import Goal, Stage
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples
 from robustdeq.surface import Cost
-from robustdeq.surrogates.base import Elsewhere, Sources
+from robustdeq.surrogates.base import Sources
 from robustdeq.threats.base import ThreatModel
 
 _LOGITS = frozenset({"logits"})
@@ -109,13 +110,13 @@ class _Run:
         if not len(index):
             return index.bool()
         crafter, stage, part = self.crafter, self.stage, self.samples.select(index)
-        surface = stage.surrogate.bind(crafter.target, noise, crafter.sources)
+        approach = stage.surrogate.bind(crafter.target, noise, crafter.sources)
         if crafter.goal != "label":
-            surface = Elsewhere(surface, None)
-        candidates = candidates_of(stage.attack, surface, part, crafter.threat, noise)
-        self.into.cost.book(surface.cost)
+            approach = replace(approach, confirm=nobody)
+        candidates = candidates_of(stage.attack, approach, part, crafter.threat, noise)
+        self.into.cost.book(approach.surface.cost)
         self._enter(index, part, candidates)
-        seen = surface.view(candidates[0], part.positions, _LOGITS)
+        seen = approach.surface.view(candidates[0], part.positions, _LOGITS)
         return labels(seen.logits) != part.labels
 
     def _enter(self, index: Tensor, part: Samples, candidates: Tensor) -> None:

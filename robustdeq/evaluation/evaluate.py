@@ -73,8 +73,8 @@ def refusal(column: Column, target: DefendedModel) -> str | None:
         if (reason := stage.surrogate.applies(target)) is not None:
             return reason
         # A view of sources is a view of some network all the same.
-        surface = stage.surrogate.bind(target, NoiseStream(0), (target,) * len(column.sources))
-        if stage.attack.needs_logits_form and not surface.logits_form:
+        approach = stage.surrogate.bind(target, NoiseStream(0), (target,) * len(column.sources))
+        if stage.attack.needs_logits_form and not approach.surface.logits_form:
             return (
                 f"{stage.attack.plugin_name()} needs a plain function from images to logits, which "
                 f"this view of {target.defense.chain} is not"
@@ -185,8 +185,8 @@ class _Outcome:
             if stage.surrogate.needs_sources:
                 continue  # a flat loss of another network says nothing about this one
             noise = NoiseStream(0, self._bench.salt).child("preflight")
-            surface = stage.surrogate.bind(self._roles.attacked, noise, self._sources)
-            findings = gradient_findings(surface, self._x, self._y, self._rows)
+            approach = stage.surrogate.bind(self._roles.attacked, noise, self._sources)
+            findings = gradient_findings(approach.surface, self._x, self._y, self._rows)
             self._findings += findings
             if stage.attack.needs_gradient and any(f.name == "missing-gradient" for f in findings):
                 idle.add(number)

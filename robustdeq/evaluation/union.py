@@ -98,7 +98,7 @@ def _reaches(
 ) -> bool:
     if not stage.attack.needs_gradient or not len(x):
         return True
-    surface = stage.surrogate.bind(target, noise)
+    surface = stage.surrogate.bind(target, noise).surface
     found = gradient_findings(surface, x, y, rows)
     return all(finding.name != "missing-gradient" for finding in found)
 

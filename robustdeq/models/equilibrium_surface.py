@@ -12,7 +12,6 @@ from robustdeq.models.best_states import BestStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
-    Deployed,
     NetworkSurface,
     Prepare,
     Rows,
@@ -40,7 +39,6 @@ class EquilibriumSurface(NetworkSurface):
     product with the adjoint, which is linear and may always start warm.
 
     Args:
-        deployed: the predictor that confirms; None never does.
         prepare: (x, rows) -> x, differentiable: what a defence does to its input first.
         solver: of the state; by default the deployed one.
         adjoint_solver: of v = J^T v + dL/dz.
@@ -49,18 +47,17 @@ class EquilibriumSurface(NetworkSurface):
     def __init__(
         self,
         model: EquilibriumNetwork,
-        deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
         solver: Solver | None = None,
         adjoint_solver: Solver | None = None,
     ):
-        super().__init__(deployed, Cost())
+        super().__init__(Cost())
         self._model, self._prepare = model, prepare
         self._solver = solver or model.solver
         self._adjoint_solver = adjoint_solver or Anderson(every=2)
         self._states, self._adjoints = AnchoredStates(), RowStore()
         self._best = BestStates(AnchoredStates)
-        self._cold = through_solver_surface(model, None, prepare, self.cost)
+        self._cold = through_solver_surface(model, prepare, self.cost)
         self._cold.cost = Cost()  # its evaluations are booked here, its queries are ours already
 
     def value(

@@ -12,7 +12,6 @@ from robustdeq.models.best_states import BestStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
-    Deployed,
     NetworkSurface,
     Prepare,
     Rows,
@@ -61,17 +60,14 @@ class FastSurface(NetworkSurface):
         value_solver: of values without a gradient, which a search compares with one another.
     """
 
-    confirm_every = 5
-
     def __init__(
         self,
         model: EquilibriumNetwork,
-        deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
         solver: Solver = ASCENT,
         value_solver: Solver = COMPARISON,
     ):
-        super().__init__(deployed, Cost())
+        super().__init__(Cost())
         self._model, self._prepare = model, prepare
         self._solver, self._value_solver = solver, value_solver
         self._states, self._products = RowStore(), RowStore()

@@ -7,7 +7,6 @@ from robustdeq.equilibrium import CellProblem, residual
 from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import (
-    Deployed,
     NetworkSurface,
     Prepare,
     Rows,
@@ -31,11 +30,10 @@ class PathSurface(NetworkSurface):
         self,
         model: EquilibriumNetwork,
         steps: int,
-        deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
         cost: Cost | None = None,
     ):
-        super().__init__(deployed, cost or Cost())
+        super().__init__(cost or Cost())
         self._model, self._steps, self._prepare = model, steps, prepare
 
     def view(self, x: Tensor, rows: Rows, needs: frozenset[str]) -> View:

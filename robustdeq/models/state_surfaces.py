@@ -11,7 +11,6 @@ from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import (
     AutogradSurface,
-    Deployed,
     NetworkSurface,
     Prepare,
     Rows,
@@ -31,7 +30,6 @@ def intermediate_surface(
     state: int,
     unroll: int,
     damping: float,
-    deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
 ) -> AutogradSurface:
     """head(w_K) with w_0 = f(z_state) and w_k = (1 - damping) w_{k-1} + damping f(w_{k-1}).
@@ -47,13 +45,12 @@ def intermediate_surface(
             w = w.lerp(problem(w), damping)
         return w
 
-    return _readout_surface(model, features, deployed, prepare)
+    return _readout_surface(model, features, prepare)
 
 
 def replayed_surface(
     model: EquilibriumNetwork,
     state: int,
-    deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
 ) -> AutogradSurface:
     """head(z_state), differentiated through all `state` steps of the deployed solver."""
@@ -61,13 +58,12 @@ def replayed_surface(
     def features(problem: CellProblem) -> Tensor:
         return model.iterate(problem, state)
 
-    return _readout_surface(model, features, deployed, prepare)
+    return _readout_surface(model, features, prepare)
 
 
 def state_average_surface(
     model: EquilibriumNetwork,
     states: int,
-    deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
 ) -> AutogradSurface:
     """The head of the mean feature state; each state z_1 ... z_n and z* has the gradient of f."""
@@ -83,7 +79,7 @@ def state_average_surface(
             total = total + fz + (z - fz.detach())
         return total / (states + 1)
 
-    return _readout_surface(model, features, deployed, prepare)
+    return _readout_surface(model, features, prepare)
 
 
 class SimultaneousSurface(NetworkSurface):
@@ -107,10 +103,9 @@ class SimultaneousSurface(NetworkSurface):
         self,
         model: EquilibriumNetwork,
         steps: int,
-        deployed: Deployed | None = None,
         prepare: Prepare = unchanged,
     ):
-        super().__init__(deployed, Cost())
+        super().__init__(Cost())
         self._model, self._steps, self._prepare = model, steps, prepare
 
     def raw_value_and_grad(
@@ -150,11 +145,11 @@ class SimultaneousSurface(NetworkSurface):
 
 
 def _readout_surface(
-    model: EquilibriumNetwork, features: Features, deployed: Deployed | None, prepare: Prepare
+    model: EquilibriumNetwork, features: Features, prepare: Prepare
 ) -> AutogradSurface:
     cost = Cost()
 
     def logits(x: Tensor, rows: Rows) -> Tensor:
         return model.readout(features(counted_problem(model.problem(prepare(x, rows)), cost)))
 
-    return AutogradSurface(logits, logits, deployed, cost)
+    return AutogradSurface(logits, logits, cost)

@@ -12,14 +12,12 @@ from robustdeq.adjoints.through_solver import ThroughSolver
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
 from robustdeq.gradients import gradient_of
-from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Reading, Surface
 
 Rows = Tensor | None
-Deployed = Callable[[Tensor, Rows], Prediction]  # (x, rows) -> the deployed predictor's answer
 Prepare = Callable[[Tensor, Rows], Tensor]  # (x, rows) -> x, differentiable
 Logits = Callable[[Tensor, Rows], Tensor]  # (x, rows) -> (B, classes)
 
@@ -74,16 +72,10 @@ def require_readable(objective: Objective) -> None:
 
 
 class NetworkSurface(Surface):
-    """A network's deployed logits, its confirmation and its cost, for any gradient.
+    """A network's logits and what they cost, for any gradient."""
 
-    Args:
-        deployed: the predictor that confirms; None never confirms, so that an attack spends its
-            whole budget on every row.
-    """
-
-    def __init__(self, deployed: Deployed | None, cost: Cost):
+    def __init__(self, cost: Cost):
         self.cost = cost
-        self._deployed = deployed
 
     @abstractmethod
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
@@ -114,13 +106,6 @@ class NetworkSurface(Surface):
         with torch.no_grad():
             return self._logits(x, None)
 
-    def confirm(self, x: Tensor, y: Tensor, rows: Rows) -> Tensor:
-        if self._deployed is None:
-            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        prediction = self._deployed(x, rows)
-        self.cost.add(calls=len(x), forward=int(prediction.nfe.sum()))
-        return prediction.labels != y
-
 
 class AutogradSurface(NetworkSurface):
     """A function of the images whose gradient is plain backpropagation.
@@ -130,14 +115,8 @@ class AutogradSurface(NetworkSurface):
         differentiable: the same values, in x's graph.
     """
 
-    def __init__(
-        self,
-        logits: Logits,
-        differentiable: Logits,
-        deployed: Deployed | None = None,
-        cost: Cost | None = None,
-    ):
-        super().__init__(deployed, cost or Cost())
+    def __init__(self, logits: Logits, differentiable: Logits, cost: Cost):
+        super().__init__(cost)
         self._no_graph, self._graph = logits, differentiable
 
     def raw_value_and_grad(
@@ -159,20 +138,19 @@ class AutogradSurface(NetworkSurface):
         return self._graph(x, rows)
 
 
-def network_surface(logits: Logits, deployed: Deployed | None = None) -> AutogradSurface:
+def network_surface(logits: Logits) -> AutogradSurface:
     """A network without an equilibrium, or a defence's own differentiable stand-in."""
     cost = Cost()
 
     def counted_logits(x: Tensor, rows: Rows) -> Tensor:
         return counted(logits(x, rows), cost)
 
-    return AutogradSurface(counted_logits, counted_logits, deployed, cost)
+    return AutogradSurface(counted_logits, counted_logits, cost)
 
 
 def adjoint_surface(
     model: EquilibriumNetwork,
     adjoint: Adjoint,
-    deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
     cost: Cost | None = None,
 ) -> AutogradSurface:
@@ -187,12 +165,11 @@ def adjoint_surface(
         problem = counted_problem(model.problem(prepare(x, rows)), cost)
         return model.readout(adjoint.solve(problem, model.solver).z)
 
-    return AutogradSurface(logits, differentiable, deployed, cost)
+    return AutogradSurface(logits, differentiable, cost)
 
 
 def through_solver_surface(
     model: EquilibriumNetwork,
-    deployed: Deployed | None = None,
     prepare: Prepare = unchanged,
     cost: Cost | None = None,
 ) -> AutogradSurface:
@@ -200,4 +177,4 @@ def through_solver_surface(
 
     The reference gradient: memory grows with the steps, and nothing is assumed of convergence.
     """
-    return adjoint_surface(model, ThroughSolver(), deployed, prepare, cost)
+    return adjoint_surface(model, ThroughSolver(), prepare, cost)

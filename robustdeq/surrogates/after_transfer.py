@@ -1,18 +1,19 @@
 """Straight through an inference defence, from inputs that were made without it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.approach import Approach, at_random, nobody
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
 from robustdeq.samples import Samples
-from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Elsewhere, Sources, Surrogate
+from robustdeq.surface import Cost
+from robustdeq.surrogates.base import Sources, Surrogate, confirmed
 from robustdeq.surrogates.defended import Defended, relaxed_surface
 from robustdeq.surrogates.undefended import Undefended, without_inference
 from robustdeq.threats.base import ThreatModel
@@ -43,32 +44,32 @@ class AfterTransfer(Surrogate):
     def applies(self, target: DefendedModel) -> str | None:
         return Undefended().applies(target)
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        bare = Elsewhere(Defended().bind(without_inference(target), noise), None)
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        approach = confirmed(relaxed_surface(target, noise), target, noise)
+        bare = replace(Defended().bind(without_inference(target), noise), confirm=nobody)
         attack = APGD(self.steps, targets=self.targets, objective=Margin())
-        return _AfterTransfer(relaxed_surface(target, noise), bare, attack)
+        return replace(approach, start=_Transferred(bare, attack, approach.surface.cost))
 
 
-class _AfterTransfer(Elsewhere):
-    """A surface that knows where to begin; each row's start is searched for once."""
+class _Transferred:
+    """Where a search begins: at what fools the bare network, looked for once for each sample."""
 
-    def __init__(self, climbed: Surface, bare: Surface, attack: APGD):
-        super().__init__(climbed, climbed)
-        self._bare, self._attack = bare, attack
+    def __init__(self, bare: Approach, attack: APGD, cost: Cost):
+        self._bare, self._attack, self._cost = bare, attack, cost
         self._starts: dict[int, Tensor] = {}
 
-    def start(
-        self, x: Tensor, y: Tensor, rows: Tensor, threat: ThreatModel, noise: NoiseStream,
-        draw: int = 0,
-    ) -> Tensor:  # fmt: skip
-        if draw or not len(x):
-            return threat.random_start(x, rows, noise, draw)
-        new = torch.tensor([int(row) not in self._starts for row in rows], device=x.device)
+    def __call__(
+        self, samples: Samples, threat: ThreatModel, noise: NoiseStream, draw: int
+    ) -> Tensor:
+        if draw:
+            return at_random(samples, threat, noise, draw)
+        positions = samples.positions.tolist()
+        new = torch.tensor([each not in self._starts for each in positions])
         if bool(new.any()):
-            stream = noise.child("transfer")
-            samples = Samples(x[new], y[new], rows[new])
-            found = self._attack.perturb(self._bare, samples, threat, stream)
-            self.cost.add(**self._bare.cost.counts)
-            self._bare.cost.counts.clear()
-            self._starts |= zip(map(int, rows[new]), found[0], strict=True)
-        return torch.stack([self._starts[int(row)] for row in rows])
+            some = samples.select(new.to(samples.positions.device))
+            found = self._attack.perturb(self._bare, some, threat, noise.child("transfer"))
+            spent = self._bare.surface.cost.counts
+            self._cost.add(**spent)
+            spent.clear()
+            self._starts |= zip(some.positions.tolist(), found[0], strict=True)
+        return torch.stack([self._starts[each] for each in positions])

@@ -1,19 +1,21 @@
 """The deployed solver's steps, from inputs at which a solve was wrong on its way."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.approach import Approach
+from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.path_surface import PathSurface
-from robustdeq.models.surface import Deployed, Prepare, through_solver_surface
+from robustdeq.models.surface import Prepare, through_solver_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.transient_margin import TransientMargin
 from robustdeq.samples import Samples
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Elsewhere, StateSurrogate
+from robustdeq.surrogates.base import Sources, StateSurrogate, network_behind, straight_through
 from robustdeq.threats.base import ThreatModel
 
 
@@ -40,23 +42,16 @@ class AfterTransient(StateSurrogate):
         if self.steps < 1 or self.path < 1:
             raise SpecError(f"steps {self.steps}, path {self.path}; expected at least 1 each")
 
-    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
-        climbed = through_solver_surface(model, judge, prepare)
-        steps = min(self.path, model.solver.max_steps)
-        path = PathSurface(model, steps, None, prepare, climbed.cost)
-        return _AfterTransient(climbed, path, APGD(self.steps, objective=TransientMargin()))
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        approach, model = super().bind(target, noise), network_behind(target)
+        steps, prepare = min(self.path, model.solver.max_steps), straight_through(target, noise)
+        path = Approach(PathSurface(model, steps, prepare, approach.surface.cost))
+        attack = APGD(self.steps, objective=TransientMargin())
 
+        def start(samples: Samples, threat: ThreatModel, noise: NoiseStream, draw: int) -> Tensor:
+            return attack.perturb(path, samples, threat, noise.child("transient", draw))[0]
 
-class _AfterTransient(Elsewhere):
-    """A surface that begins where the path of a solve has been attacked."""
+        return replace(approach, start=start)
 
-    def __init__(self, climbed: Surface, path: Surface, attack: APGD):
-        super().__init__(climbed, climbed)
-        self._path, self._attack = path, attack
-
-    def start(
-        self, x: Tensor, y: Tensor, rows: Tensor, threat: ThreatModel, noise: NoiseStream,
-        draw: int = 0,
-    ) -> Tensor:  # fmt: skip
-        stream = noise.child("transient", draw)
-        return self._attack.perturb(self._path, Samples(x, y, rows), threat, stream)[0]
+    def surface(self, model: EquilibriumNetwork, prepare: Prepare) -> Surface:
+        return through_solver_surface(model, prepare)

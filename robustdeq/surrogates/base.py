@@ -4,18 +4,18 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.readouts import transformed
-from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.surface import Deployed, Prepare, unchanged
+from robustdeq.models.surface import Prepare, unchanged
 from robustdeq.noise import NoiseStream
-from robustdeq.objectives.base import Objective, View
 from robustdeq.registry import Plugin
-from robustdeq.surface import Reading, Surface
-from robustdeq.threats.base import ThreatModel
+from robustdeq.samples import Samples
+from robustdeq.surface import Surface
 
 Sources = tuple[DefendedModel, ...]
 
@@ -31,8 +31,8 @@ class Surrogate(Plugin, ABC):
         return 0
 
     @abstractmethod
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        """A fresh surface, with no memory of any row.
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        """A fresh surface, with no memory of any row, and who confirms what is found there.
 
         Args:
             noise: keys the defence's own draws.
@@ -59,23 +59,27 @@ class StateSurrogate(Surrogate):
     def applies(self, target: DefendedModel) -> str | None:
         return needs_state(target, self.deepest)
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        judge, prepare = deployed(target, noise), straight_through(target, noise)
-        return self.surface(network_behind(target), judge, prepare)
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        surface = self.surface(network_behind(target), straight_through(target, noise))
+        return confirmed(surface, target, noise)
 
     @abstractmethod
-    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
-        """A fresh surface on a network; `prepare` is applied to its input, `judge` confirms."""
+    def surface(self, model: EquilibriumNetwork, prepare: Prepare) -> Surface:
+        """A fresh surface on a network; `prepare` is applied to its input."""
 
 
-def deployed(target: DefendedModel, noise: NoiseStream) -> Deployed:
-    """The deployed predictor, for confirmations; its draws are never the judge's."""
+def confirmed(
+    surface: Surface, target: DefendedModel, noise: NoiseStream, confirm_every: int = 1
+) -> Approach:
+    """A surface whose successes the deployed predictor confirms, at the surface's expense."""
     stream = noise.child("confirm")
 
-    def predict(x: Tensor, rows: Tensor | None) -> Prediction:
-        return target.predict(x, positions(x, rows), stream)
+    def fooled(samples: Samples) -> Bool[Tensor, " n"]:
+        prediction = target.predict(samples.images, samples.positions, stream)
+        surface.cost.add(calls=len(samples), forward=int(prediction.nfe.sum()))
+        return prediction.labels != samples.labels
 
-    return predict
+    return Approach(surface, fooled, confirm_every=confirm_every)
 
 
 def network_behind(target: DefendedModel) -> EquilibriumNetwork:
@@ -101,50 +105,6 @@ def needs_state(target: DefendedModel, state: int) -> str | None:
     return (
         f"state {state} lies past the {budget} steps of the deployed solver; choose 1 to {budget}"
     )
-
-
-class Elsewhere(Surface):
-    """A surface whose successes another one confirms, or nobody.
-
-    Args:
-        attacked: what is climbed.
-        confirming: whose deployed predictor is asked. None confirms nothing, so that an attack
-            spends its whole budget on every row.
-    """
-
-    def __init__(self, attacked: Surface, confirming: Surface | None):
-        self._attacked, self._confirming = attacked, confirming
-        self.cost, self.logits_form = attacked.cost, attacked.logits_form
-        self.confirm_every = attacked.confirm_every
-
-    def view(self, x: Tensor, rows: Tensor | None, needs: frozenset[str]) -> View:
-        return self._attacked.view(x, rows, needs)
-
-    def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
-        target: Tensor | None = None,
-    ) -> Reading:  # fmt: skip
-        return self._attacked.value(x, y, objective, rows, target)
-
-    def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
-        target: Tensor | None = None,
-    ) -> Reading:  # fmt: skip
-        return self._attacked.raw_value_and_grad(x, y, objective, rows, target)
-
-    def differentiable_logits(self, x: Tensor) -> Tensor:
-        return self._attacked.differentiable_logits(x)
-
-    def start(
-        self, x: Tensor, y: Tensor, rows: Tensor, threat: ThreatModel, noise: NoiseStream,
-        draw: int = 0,
-    ) -> Tensor:  # fmt: skip
-        return self._attacked.start(x, y, rows, threat, noise, draw)
-
-    def confirm(self, x: Tensor, y: Tensor, rows: Tensor | None) -> Tensor:
-        if self._confirming is None:
-            return torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        return self._confirming.confirm(x, y, rows)
 
 
 def straight_through(target: DefendedModel, noise: NoiseStream) -> Prepare:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, through_solvers
 from robustdeq.models.equilibrium_surface import EquilibriumSurface
@@ -18,9 +19,11 @@ from robustdeq.models.surface import (
 )
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.surface import Cost, Surface
-from robustdeq.surrogates.base import Sources, Surrogate, deployed, positions, straight_through
+from robustdeq.surrogates.base import Sources, Surrogate, confirmed, positions, straight_through
 
 Path = Callable[[DefendedModel, Tensor, RowNoise], Tensor]  # differentiable logits of `infer`
+
+_FAST_LOOKS = 5  # between two confirmations: a cold solve costs many looks in fast mode
 
 
 @dataclass(frozen=True)
@@ -46,20 +49,20 @@ class Defended(Surrogate):
     def applies(self, target: DefendedModel) -> str | None:
         return None
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        model, judge = target.classifier, deployed(target, noise)
-        answers = target.defense.at_inference.answers
-        if isinstance(model, EquilibriumNetwork) and not answers:
-            prepare = straight_through(target, noise)
-            if self.mode == "through-solver" or not model.solver.finds_equilibria:
-                return through_solver_surface(model, judge, prepare)
-            view = FastSurface if self.mode == "fast" else EquilibriumSurface
-            return view(model, judge, prepare)
-        return relaxed_surface(target, noise)
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        model, answers = target.classifier, target.defense.at_inference.answers
+        if not isinstance(model, EquilibriumNetwork) or answers:
+            return confirmed(relaxed_surface(target, noise), target, noise)
+        prepare = straight_through(target, noise)
+        if self.mode == "through-solver" or not model.solver.finds_equilibria:
+            return confirmed(through_solver_surface(model, prepare), target, noise)
+        if self.mode == "fast":
+            return confirmed(FastSurface(model, prepare), target, noise, _FAST_LOOKS)
+        return confirmed(EquilibriumSurface(model, prepare), target, noise)
 
 
 def relaxed_surface(target: DefendedModel, noise: NoiseStream) -> Surface:
-    """The defence's own differentiable stand-in, which the deployed predictor confirms."""
+    """The defence's own differentiable stand-in."""
 
     def relaxed(target: DefendedModel, x: Tensor, draws: RowNoise) -> Tensor:
         return target.defense.relaxed(target, x, draws)
@@ -68,12 +71,12 @@ def relaxed_surface(target: DefendedModel, noise: NoiseStream) -> Surface:
 
 
 def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> Surface:
-    """Logits of the defence's inference by a path of its own, which it confirms.
+    """Logits of the defence's inference by a path of its own.
 
     Equilibria inside are differentiated through their solvers, whatever adjoint they train with.
     What is booked are evaluations of the cell, or of a network that has none.
     """
-    stream, judge, cost = noise.child("relaxed"), deployed(target, noise), Cost()
+    stream, cost = noise.child("relaxed"), Cost()
     network = through_solvers(target.classifier)
     if isinstance(network, EquilibriumNetwork):
         network = counted_network(network, cost)
@@ -83,5 +86,5 @@ def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> 
         return path(seen, x, stream.sealed(positions(x, rows)))
 
     if isinstance(network, EquilibriumNetwork):
-        return AutogradSurface(logits, logits, judge, cost)
-    return network_surface(logits, judge)
+        return AutogradSurface(logits, logits, cost)
+    return network_surface(logits)

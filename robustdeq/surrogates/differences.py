@@ -6,13 +6,14 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.models.surface import NetworkSurface, Rows
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
-from robustdeq.surface import Cost, Reading, Surface
-from robustdeq.surrogates.base import Sources, Surrogate, deployed, positions
+from robustdeq.surface import Cost, Reading
+from robustdeq.surrogates.base import Sources, Surrogate, confirmed, positions
 
 _CHUNK = 1024  # images answered at a time
 
@@ -46,8 +47,8 @@ class Differences(Surrogate):
     def applies(self, target: DefendedModel) -> str | None:
         return None
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        return _Differenced(self, target, noise)
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        return confirmed(_Differenced(self, target, noise), target, noise)
 
 
 class _Differenced(NetworkSurface):
@@ -56,7 +57,7 @@ class _Differenced(NetworkSurface):
     logits_form = False
 
     def __init__(self, view: Differences, target: DefendedModel, noise: NoiseStream):
-        super().__init__(deployed(target, noise), Cost())
+        super().__init__(Cost())
         self._target, self._view = target, view
         self._draws, self._signs = noise.child("relaxed"), noise.child("directions")
         self._visits = 0

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 from robustdeq.surface import Cost, Reading, Surface
 from robustdeq.surrogates.base import Sources, Surrogate
 from robustdeq.surrogates.defended import Defended
@@ -40,8 +42,9 @@ class Expectation(Surrogate):
     def applies(self, target: DefendedModel) -> str | None:
         return self.inner.applies(target)
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        return _Expected(self, target, noise, sources)
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        surface = _Expected(self, target, noise, sources)
+        return Approach(surface, surface.fooled)
 
 
 class _Expected(Surface):
@@ -52,39 +55,42 @@ class _Expected(Surface):
     ):
         self._view, self._target, self._noise, self._sources = view, target, noise, sources
         self.cost, self._visits = Cost(), 0
-        self.logits_form = view.inner.bind(target, noise, sources).logits_form
+        self.logits_form = view.inner.bind(target, noise, sources).surface.logits_form
 
     def view(self, x: Tensor, rows: Tensor | None, needs: frozenset[str]) -> View:
-        seen = self._each(lambda surface: surface.view(x, rows, needs).logits)
+        seen = self._each(lambda each: each.surface.view(x, rows, needs).logits)
         return View(torch.stack(seen).mean(0))
 
     def value(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
         target: Tensor | None = None,
     ) -> Reading:  # fmt: skip
-        return _mean(self._each(lambda s: s.value(x, y, objective, rows, target)))
+        return _mean(self._each(lambda each: each.surface.value(x, y, objective, rows, target)))
 
     def raw_value_and_grad(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
         target: Tensor | None = None,
     ) -> Reading:  # fmt: skip
-        return _mean(self._each(lambda s: s.value_and_grad(x, y, objective, rows, target)))
+        return _mean(
+            self._each(lambda each: each.surface.value_and_grad(x, y, objective, rows, target))
+        )
 
     def differentiable_logits(self, x: Tensor) -> Tensor:
-        return torch.stack(self._each(lambda s: s.differentiable_logits(x))).mean(0)
+        return torch.stack(self._each(lambda each: each.surface.differentiable_logits(x))).mean(0)
 
-    def confirm(self, x: Tensor, y: Tensor, rows: Tensor | None) -> Tensor:
-        return torch.stack(self._each(lambda surface: surface.confirm(x, y, rows))).all(0)
+    def fooled(self, samples: Samples) -> Tensor:
+        """Is the deployed predictor fooled on every draw of one visit?"""
+        return torch.stack(self._each(lambda each: each.confirm(samples))).all(0)
 
-    def _each(self, look: Callable[[Surface], Any]) -> list[Any]:
+    def _each(self, look: Callable[[Approach], Any]) -> list[Any]:
         """What a look gives on every draw of one visit, its cost booked here."""
         self._visits += 1
         found = []
         for draw in range(self._view.draws):
             noise = self._noise.child("visit", self._visits, draw)
-            surface = self._view.inner.bind(self._target, noise, self._sources)
-            found.append(look(surface))
-            self.cost.book(surface.cost)
+            approach = self._view.inner.bind(self._target, noise, self._sources)
+            found.append(look(approach))
+            self.cost.book(approach.surface.cost)
         return found
 
 

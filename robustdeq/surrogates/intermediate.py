@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.state_surfaces import intermediate_surface
-from robustdeq.models.surface import Deployed, Prepare
+from robustdeq.models.surface import Prepare
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import StateSurrogate
 
@@ -41,5 +41,5 @@ class Intermediate(StateSurrogate):
     def deepest(self) -> int:
         return self.state
 
-    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
-        return intermediate_surface(model, self.state, self.unroll, self.damping, judge, prepare)
+    def surface(self, model: EquilibriumNetwork, prepare: Prepare) -> Surface:
+        return intermediate_surface(model, self.state, self.unroll, self.damping, prepare)

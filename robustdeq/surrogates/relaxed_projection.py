@@ -3,11 +3,11 @@
 import copy
 from dataclasses import dataclass, replace
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.models.lyapunov import Backward, LyapunovProjection
 from robustdeq.noise import NoiseStream
-from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Elsewhere, Sources, Surrogate
+from robustdeq.surrogates.base import Sources, Surrogate
 from robustdeq.surrogates.defended import Defended
 
 
@@ -26,11 +26,12 @@ class RelaxedProjection(Surrogate):
             return None
         return f"{target.defense.chain} has no Lyapunov projection"
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
         relaxed = replace(target, classifier=copy.deepcopy(target.classifier))
         for projection in _projections(relaxed):
             projection.backward = self.backward
-        return Elsewhere(Defended().bind(relaxed, noise), Defended().bind(target, noise))
+        approach = Defended().bind(relaxed, noise)
+        return replace(approach, confirm=Defended().bind(target, noise).confirm)
 
 
 def _projections(target: DefendedModel) -> list[LyapunovProjection]:

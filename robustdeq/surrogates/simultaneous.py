@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.state_surfaces import SimultaneousSurface
-from robustdeq.models.surface import Deployed, Prepare
+from robustdeq.models.surface import Prepare
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import StateSurrogate
 
@@ -26,5 +26,5 @@ class Simultaneous(StateSurrogate):
         if self.steps < 1:
             raise SpecError(f"steps {self.steps}; expected at least 1")
 
-    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
-        return SimultaneousSurface(model, self.steps, judge, prepare)
+    def surface(self, model: EquilibriumNetwork, prepare: Prepare) -> Surface:
+        return SimultaneousSurface(model, self.steps, prepare)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.path_surface import PathSurface
-from robustdeq.models.surface import Deployed, Prepare
+from robustdeq.models.surface import Prepare
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import StateSurrogate
 
@@ -28,5 +28,5 @@ class SolverPath(StateSurrogate):
     def deepest(self) -> int:
         return self.steps
 
-    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
-        return PathSurface(model, self.steps, judge, prepare)
+    def surface(self, model: EquilibriumNetwork, prepare: Prepare) -> Surface:
+        return PathSurface(model, self.steps, prepare)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.state_surfaces import state_average_surface
-from robustdeq.models.surface import Deployed, Prepare
+from robustdeq.models.surface import Prepare
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import StateSurrogate
 
@@ -32,5 +32,5 @@ class StateAverage(StateSurrogate):
     def deepest(self) -> int:
         return self.states
 
-    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
-        return state_average_surface(model, self.states, judge, prepare)
+    def surface(self, model: EquilibriumNetwork, prepare: Prepare) -> Surface:
+        return state_average_surface(model, self.states, prepare)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.noise import NoiseStream
-from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Sources, Surrogate
+from robustdeq.surrogates.base import Sources, Surrogate, confirmed
 from robustdeq.surrogates.defended import relaxed_surface
 
 
@@ -23,5 +23,5 @@ class StraightThrough(Surrogate):
             return None
         return f"{target.defense.chain} does nothing at inference that a gradient would stop at"
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        return relaxed_surface(target, noise)
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        return confirmed(relaxed_surface(target, noise), target, noise)

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel, Sign
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream, RowNoise
-from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Sources, Surrogate
+from robustdeq.surrogates.base import Sources, Surrogate, confirmed
 from robustdeq.surrogates.defended import inference_surface
 
 
@@ -46,13 +46,13 @@ class ThroughDefence(Surrogate):
             )
         return f"{target.defense.chain} updates no input at inference"
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
         sign = soft_sign(float(self.tau))
 
         def unrolled(target: DefendedModel, x: Tensor, draws: RowNoise) -> Tensor:
             return target.defense.unrolled(target, x, draws, self.last, sign)
 
-        return inference_surface(unrolled, target, noise)
+        return confirmed(inference_surface(unrolled, target, noise), target, noise)
 
 
 def soft_sign(tau: float) -> Sign:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.state_surfaces import replayed_surface
-from robustdeq.models.surface import Deployed, Prepare, through_solver_surface
+from robustdeq.models.surface import Prepare, through_solver_surface
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import StateSurrogate
 
@@ -33,7 +33,7 @@ class ThroughSolverView(StateSurrogate):
     def deepest(self) -> int:
         return self.state or 0
 
-    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
+    def surface(self, model: EquilibriumNetwork, prepare: Prepare) -> Surface:
         if self.state is None:
-            return through_solver_surface(model, judge, prepare)
-        return replayed_surface(model, self.state, judge, prepare)
+            return through_solver_surface(model, prepare)
+        return replayed_surface(model, self.state, prepare)

@@ -1,12 +1,12 @@
 """Another network of the protocol."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
-from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Elsewhere, Sources, Surrogate
+from robustdeq.surrogates.base import Sources, Surrogate
 from robustdeq.surrogates.defended import Defended
 
 
@@ -35,11 +35,11 @@ class Transfer(Surrogate):
     def applies(self, target: DefendedModel) -> str | None:
         return None
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
         if self.source >= len(sources):
             raise SpecError(
                 f"source {self.source} of {len(sources)}; list the networks to transfer from in "
                 f"the column's `sources`"
             )
-        attacked = Defended().bind(sources[self.source], noise)
-        return Elsewhere(attacked, Defended().bind(target, noise))
+        approach = Defended().bind(sources[self.source], noise)
+        return replace(approach, confirm=Defended().bind(target, noise).confirm)

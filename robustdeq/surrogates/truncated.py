@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.jacobian_free import JacobianFree
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.surface import Deployed, Prepare, adjoint_surface
+from robustdeq.models.surface import Prepare, adjoint_surface
 from robustdeq.surface import Surface
 from robustdeq.surrogates.base import StateSurrogate
 
@@ -20,5 +20,5 @@ class Truncated(StateSurrogate):
 
     adjoint: Adjoint = field(default_factory=JacobianFree)
 
-    def surface(self, model: EquilibriumNetwork, judge: Deployed, prepare: Prepare) -> Surface:
-        return adjoint_surface(model, self.adjoint, judge, prepare)
+    def surface(self, model: EquilibriumNetwork, prepare: Prepare) -> Surface:
+        return adjoint_surface(model, self.adjoint, prepare)

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel, trained_part
 from robustdeq.noise import NoiseStream
-from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Elsewhere, Sources, Surrogate
+from robustdeq.surrogates.base import Sources, Surrogate
 from robustdeq.surrogates.defended import Defended
 
 
@@ -22,9 +22,9 @@ class Undefended(Surrogate):
             return None
         return f"{target.defense.chain} has no inference defence to remove"
 
-    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Surface:
-        bare = Defended().bind(without_inference(target), noise)
-        return Elsewhere(bare, Defended().bind(target, noise))
+    def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        approach = Defended().bind(without_inference(target), noise)
+        return replace(approach, confirm=Defended().bind(target, noise).confirm)
 
 
 def without_inference(target: DefendedModel) -> DefendedModel:

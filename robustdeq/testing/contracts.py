@@ -182,7 +182,7 @@ class DefenseContract:
 
     def test_input_gradient(self) -> None:
         """A finite gradient reaches the input of the function that attacks differentiate."""
-        surface = Defended().bind(self.subject.target(), NOISE)
+        surface = Defended().bind(self.subject.target(), NOISE).surface
         split, rows = self.subject.images, self.subject.rows
         for finding in gradient_findings(surface, split.images, split.labels, rows):
             raise ContractViolation(
@@ -195,7 +195,7 @@ class DefenseContract:
         deployed = self.subject.answer().logits
         if not torch.equal(deployed, self.subject.answer(noise=NOISE.child("redraw")).logits):
             return  # the attacker's draws are his own, so only `relaxed` can be held to this
-        surface = Defended().bind(self.subject.target(), NOISE)
+        surface = Defended().bind(self.subject.target(), NOISE).surface
         with same_random_state():
             seen = surface.view(
                 self.subject.images.images, self.subject.rows, frozenset({"logits"})

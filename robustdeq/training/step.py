@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.pgd import PGD
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import Batch, DefendedModel
@@ -50,7 +51,7 @@ def look(
     model.eval().requires_grad_(False)
     rows = torch.arange(len(images), device=images.device)
     samples = Samples(images, labels, rows)
-    x_adv = _LOOK.perturb(training_surface(model), samples, threat, noise)[0]
+    x_adv = _LOOK.perturb(Approach(training_surface(model)), samples, threat, noise)[0]
     clean, robust = (
         (target.predict(x, rows, noise).labels == labels).float().mean().item()
         for x in (images, x_adv)

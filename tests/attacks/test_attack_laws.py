@@ -5,10 +5,11 @@ from fractions import Fraction
 
 import pytest
 import torch
-from toys import ToySurface, conv_net, images
+from toys import ToySurface, confirmed, conv_net, images
 
 from robustdeq import registry
 from robustdeq.attacks.apgd import APGD
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.fab import FAB
 from robustdeq.attacks.jiio import JIIO
 from robustdeq.attacks.pgd import PGD
@@ -76,7 +77,7 @@ def test_candidates_lie_in_the_threat_set(net, attack, threat):
     if attack.plugin_name() == "torchattacks" and threat is BALL:
         attack = type(attack)("PGDL2")
     surface = ToySurface(lambda x: net(x.double()))
-    found = attack.perturb(surface, Samples(x, y, rows), threat, NoiseStream(1))
+    found = attack.perturb(confirmed(surface), Samples(x, y, rows), threat, NoiseStream(1))
     assert found.shape[1:] == x.shape
     assert 1 <= len(found) <= 3
     for candidate in found:
@@ -87,7 +88,7 @@ def test_candidates_lie_in_the_threat_set(net, attack, threat):
 def test_an_empty_batch_costs_nothing_and_gives_empty_candidates(net, attack):
     x, y, rows = setting(net, 0)
     surface = ToySurface(net)
-    found = attack.perturb(surface, Samples(x, y, rows), LINF, NoiseStream(1))
+    found = attack.perturb(confirmed(surface), Samples(x, y, rows), LINF, NoiseStream(1))
     assert found.shape[1:] == x.shape
     assert not surface.cost.counts
     assert not surface.asked
@@ -97,10 +98,13 @@ def test_an_empty_batch_costs_nothing_and_gives_empty_candidates(net, attack):
 @every_own_attack
 def test_a_row_is_attacked_alike_in_any_batch_and_order(net, attack, threat):
     x, y, rows = setting(net)
-    whole = attack.perturb(ToySurface(net), Samples(x, y, rows), threat, NoiseStream(1))
+    whole = attack.perturb(confirmed(ToySurface(net)), Samples(x, y, rows), threat, NoiseStream(1))
     for part in (torch.tensor([5]), torch.tensor([6, 1, 3])):
         alone = attack.perturb(
-            ToySurface(net), Samples(x[part], y[part], rows[part]), threat, NoiseStream(1)
+            confirmed(ToySurface(net)),
+            Samples(x[part], y[part], rows[part]),
+            threat,
+            NoiseStream(1),
         )
         # float64: a convolution's sums depend on the batch in their last bits
         torch.testing.assert_close(alone, whole[:, part], rtol=0, atol=1e-9)
@@ -110,9 +114,9 @@ def test_a_row_is_attacked_alike_in_any_batch_and_order(net, attack, threat):
 def test_another_seed_is_another_search(net, attack):
     x, y, rows = setting(net)
     surface = ToySurface(net)
-    surface.confirm = lambda x, y, rows: torch.zeros(len(x), dtype=torch.bool)  # ends no row early
     first, second = (
-        attack.perturb(surface, Samples(x, y, rows), LINF, NoiseStream(seed)) for seed in (1, 2)
+        attack.perturb(Approach(surface), Samples(x, y, rows), LINF, NoiseStream(seed))
+        for seed in (1, 2)
     )
     random = getattr(attack, "random_start", True)
     assert torch.equal(first, second) != random
@@ -123,7 +127,9 @@ def test_an_attack_reads_no_row_after_its_loss_is_confirmed(net, attack):
     """With every row broken at the first look, only that look is paid for."""
     x, y, rows = setting(net)
     surface = ToySurface(net)
-    attack.perturb(surface, Samples(x, (y + 1) % 4, rows), Linf(Fraction(1, 10**6)), NoiseStream(1))
+    attack.perturb(
+        confirmed(surface), Samples(x, (y + 1) % 4, rows), Linf(Fraction(1, 10**6)), NoiseStream(1)
+    )
     targets_first = 1 if getattr(attack, "targets", 0) else 0
     assert surface.cost.counts["forward"] == len(x) * (1 + targets_first)
 
@@ -134,8 +140,7 @@ def test_a_surrogate_that_was_wrong_before_the_attack_excuses_nobody(net, attack
     x, y, rows = setting(net)
     wrong = (y + 1) % 4
     surface = ToySurface(net, lambda x: torch.nn.functional.one_hot(wrong[: len(x)], 4).double())
-    surface.confirm = lambda x, y, rows: torch.zeros(len(x), dtype=torch.bool)
-    found = attack.perturb(surface, Samples(x, wrong, rows), LINF, NoiseStream(1))
+    found = attack.perturb(Approach(surface), Samples(x, wrong, rows), LINF, NoiseStream(1))
     assert (LINF.distance(x, found[0]) > 0.5 * float(LINF.eps)).all()
 
 
@@ -146,9 +151,9 @@ def test_three_classes_are_enough(attack, threat):
     x, y, rows = setting(net)
     if attack is SMALL["apgd"]:
         with pytest.raises(SpecError, match="use the objective 'margin'"):
-            attack.perturb(ToySurface(net), Samples(x, y, rows), threat, NoiseStream(1))
+            attack.perturb(confirmed(ToySurface(net)), Samples(x, y, rows), threat, NoiseStream(1))
         attack = APGD(steps=5, targets=9, objective=Margin())
-    found = attack.perturb(ToySurface(net), Samples(x, y, rows), threat, NoiseStream(1))
+    found = attack.perturb(confirmed(ToySurface(net)), Samples(x, y, rows), threat, NoiseStream(1))
     assert threat.contains(x, found[0]).all()
 
 
@@ -159,7 +164,7 @@ def test_channels_last_images_are_attacked_like_any(net, attack):
     assert not last.is_contiguous()
     surface = ToySurface(lambda x: net(x.double()))
     found, same = (
-        attack.perturb(surface, Samples(images, y, rows), LINF, NoiseStream(1))
+        attack.perturb(confirmed(surface), Samples(images, y, rows), LINF, NoiseStream(1))
         for images in (x, last)
     )
     torch.testing.assert_close(found, same, rtol=0, atol=1e-5)
@@ -170,7 +175,7 @@ def test_an_attack_leaves_its_input_alone(net, attack):
     x, y, rows = setting(net)
     before = x.clone(), y.clone(), rows.clone()
     surface = ToySurface(lambda x: net(x.double()))
-    attack.perturb(surface, Samples(x, y, rows), LINF, NoiseStream(1))
+    attack.perturb(confirmed(surface), Samples(x, y, rows), LINF, NoiseStream(1))
     assert all(torch.equal(a, b) for a, b in zip(before, (x, y, rows), strict=True))
     assert not x.requires_grad
 

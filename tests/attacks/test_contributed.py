@@ -7,9 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
-from toys import Linear, ToySurface, images
+from toys import Linear, ToySurface, confirmed, images
 
 from robustdeq import homes, registry
+from robustdeq.attacks.approach import Approach
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import View
 from robustdeq.objectives.margin import Margin
@@ -36,8 +37,7 @@ def test_it_reaches_the_worst_corner_of_a_linear_model(tmp_path):
     x = images(6, (1, 4, 4))
     samples = Samples.of(x, linear(x).argmax(1))
     surface = ToySurface(linear)
-    surface.confirm = lambda x, y, rows: torch.zeros(len(x), dtype=torch.bool)  # ends no row early
-    found = shown(tmp_path).perturb(surface, samples, THREAT, NoiseStream(0))
+    found = shown(tmp_path).perturb(Approach(surface), samples, THREAT, NoiseStream(0))
     margin = Margin()(View(linear(found[0])), samples.labels)
     torch.testing.assert_close(margin, linear.worst_margin_linf(x, samples.labels, 0.1))
     assert surface.cost.counts["vjp"] == len(x) * 3 * 10
@@ -48,5 +48,5 @@ def test_it_stops_where_a_sample_is_broken(tmp_path):
     x = images(6, (1, 4, 4))
     samples = Samples.of(x, 1 - linear(x).argmax(1))  # all broken at the first look
     surface = ToySurface(linear)
-    shown(tmp_path).perturb(surface, samples, Linf(Fraction(1, 10**6)), NoiseStream(0))
+    shown(tmp_path).perturb(confirmed(surface), samples, Linf(Fraction(1, 10**6)), NoiseStream(0))
     assert surface.cost.counts["vjp"] == len(x)

@@ -5,8 +5,9 @@ from fractions import Fraction
 import pytest
 import torch
 from scipy.optimize import linprog, minimize
-from toys import Linear, ToySurface, images
+from toys import Linear, ToySurface, confirmed, images
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.fab import FAB
 from robustdeq.attacks.hyperplanes import to_hyperplane
 from robustdeq.errors import SpecError
@@ -136,7 +137,7 @@ def test_an_image_the_model_has_wrong_is_confirmed_as_it_is():
     y[2] = (y[2] + 1) % 4
     surface = ToySurface(linear)
     found = FAB(steps=1, targets=1).perturb(
-        surface, Samples(x, y, torch.arange(5)), LINF, NoiseStream(0)
+        confirmed(surface), Samples(x, y, torch.arange(5)), LINF, NoiseStream(0)
     )
     assert surface.asked[0][0] == [2]
     assert torch.equal(found[0, 2], x[2])
@@ -154,11 +155,15 @@ def test_a_deployed_boundary_beyond_the_surrogates_is_reached(threat):
     possible = gap + 0.3 < 0.99 * reach
     assert possible.any()
     assert not possible.all()
-    surface = ToySurface(linear)
-    surface.confirm = lambda x, y, rows: (linear(x) + handicap[rows]).argmax(1) != y
-    found = FAB(steps=40).perturb(surface, Samples(x, y, torch.arange(40)), threat, NoiseStream(0))
-    fooled = (linear(found[0]) + handicap).argmax(1) != y
-    assert fooled[possible].all()
+
+    def fooled(samples):
+        logits = linear(samples.images) + handicap[samples.positions]
+        return logits.argmax(1) != samples.labels
+
+    samples = Samples.of(x, y)
+    approach = Approach(ToySurface(linear), fooled)
+    found = FAB(steps=40).perturb(approach, samples, threat, NoiseStream(0))
+    assert fooled(samples.moved(found[0]))[possible].all()
 
 
 def test_more_targets_than_wrong_classes_are_the_wrong_classes():
@@ -173,7 +178,7 @@ def test_a_start_costs_a_gradient_a_step_and_one_value():
     y = linear(x).argmax(1)
     surface = never_fooled(linear)
     FAB(steps=7, targets=3, restarts=2).perturb(
-        surface, Samples(x, y, torch.arange(5)), LINF, NoiseStream(0)
+        Approach(surface), Samples(x, y, torch.arange(5)), LINF, NoiseStream(0)
     )
     assert surface.cost.counts == {"forward": 5 * (1 + 3 * 2 * (7 + 1)), "vjp": 5 * 3 * 2 * 7}
 
@@ -181,7 +186,10 @@ def test_a_start_costs_a_gradient_a_step_and_one_value():
 def test_numbers_that_are_none_move_no_pixel():
     x, y = images(3, (4,)), torch.zeros(3, dtype=torch.int64)
     found = FAB(steps=3, targets=1).perturb(
-        never_fooled(lambda x: x[:, :2] * float("nan")), Samples(x, y, y + 1), LINF, NoiseStream(0)
+        Approach(never_fooled(lambda x: x[:, :2] * float("nan"))),
+        Samples(x, y, y + 1),
+        LINF,
+        NoiseStream(0),
     )
     assert torch.equal(found, x.expand(3, 3, 4))
 
@@ -201,10 +209,11 @@ def wide(values, like):
 
 def never_fooled(logits):
     surface = ToySurface(logits)
-    surface.confirm = lambda x, y, rows: torch.zeros(len(x), dtype=torch.bool)
     return surface
 
 
 def attacked(attack, logits, x, y, threat):
     rows = torch.arange(len(x))
-    return attack.perturb(ToySurface(logits), Samples(x, y, rows), threat, NoiseStream(0))
+    return attack.perturb(
+        confirmed(ToySurface(logits)), Samples(x, y, rows), threat, NoiseStream(0)
+    )

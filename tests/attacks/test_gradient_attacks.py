@@ -4,9 +4,10 @@ from fractions import Fraction
 
 import pytest
 import torch
-from toys import Linear, ToySurface, conv_net, images
+from toys import Linear, ToySurface, confirmed, conv_net, images
 
 from robustdeq.attacks.apgd import APGD, checkpoints
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.pgd import PGD
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
@@ -23,8 +24,9 @@ LINF, BALL = Linf(Fraction(1, 10)), L2(Fraction(1, 4))
 def reached(attack, linear, x, y, threat):
     """The highest margin among the candidates of a search that is never cut short."""
     surface = ToySurface(linear, linear.never_fooled(y))
-    surface.confirm = lambda x, y, rows: torch.zeros(len(x), dtype=torch.bool)
-    found = attack.perturb(surface, Samples(x, y, torch.arange(len(x))), threat, NoiseStream(0))
+    found = attack.perturb(
+        Approach(surface), Samples(x, y, torch.arange(len(x))), threat, NoiseStream(0)
+    )
     return torch.stack([Margin()(View(linear(candidate)), y) for candidate in found]).amax(0)
 
 
@@ -79,7 +81,9 @@ def test_a_search_that_overshoots_halves_its_step_until_it_meets_a_corner_in_eve
 
     x, y = torch.zeros(3, 8, dtype=torch.float64), torch.zeros(3, dtype=torch.int64)
     attack = APGD(steps=100, objective=Margin())
-    found = attack.perturb(ToySurface(ridge), Samples(x, y, torch.arange(3)), LINF, NoiseStream(3))
+    found = attack.perturb(
+        confirmed(ToySurface(ridge)), Samples(x, y, torch.arange(3)), LINF, NoiseStream(3)
+    )
     # after eight halvings the step is 0.2 / 2^8, under 1e-3; unhalved the error is near 0.03
     assert (found[1] - corner).abs().max() < 4e-3
 
@@ -91,7 +95,10 @@ def test_the_gradient_budget_is_the_one_that_was_named():
     for attack, searches in ((PGD(steps=6, restarts=2), 2), (APGD(steps=6, targets=3), 3)):
         surface = ToySurface(net)
         attack.perturb(
-            surface, Samples(x, y, torch.arange(4)), Linf(Fraction(1, 10**6)), NoiseStream(0)
+            confirmed(surface),
+            Samples(x, y, torch.arange(4)),
+            Linf(Fraction(1, 10**6)),
+            NoiseStream(0),
         )
         assert surface.cost.counts["vjp"] == 4 * 6 * searches
 

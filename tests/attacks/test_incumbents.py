@@ -1,7 +1,7 @@
 """The ledger: what counts as broken, what is asked, what the judge is shown."""
 
 import torch
-from toys import ToySurface
+from toys import ToySurface, confirmed
 
 from robustdeq.attacks.incumbents import Incumbents
 from robustdeq.samples import Samples
@@ -21,7 +21,7 @@ def deployed(x):
 def ledger(start=(0.1, 0.1, 0.1), y=Y):
     surface = ToySurface(surrogate, deployed)
     samples = Samples(torch.tensor(start)[:, None], y, torch.tensor([7, 8, 9]))
-    return surface, Incumbents(surface, samples)
+    return surface, Incumbents(confirmed(surface), samples)
 
 
 def observe(found, index, pixels):

@@ -4,8 +4,9 @@ from fractions import Fraction
 
 import pytest
 import torch
-from toys import ToySurface, conv_net, images
+from toys import ToySurface, confirmed, conv_net, images
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.jiio import JIIO
 from robustdeq.attacks.pgd import PGD
 from robustdeq.defenses.base import Batch, DefendedModel, Defense
@@ -34,8 +35,7 @@ def on_toys(attack, part=EVERY, threat=LINF, noise=NOISE):
     net, x = conv_net(), images(8, (2, 8, 6))
     y, rows = net(x).argmax(1), torch.arange(8) + 100
     surface = ToySurface(net)
-    surface.confirm = lambda x, y, rows: torch.zeros(len(x), dtype=torch.bool)  # ends no row early
-    return attack.perturb(surface, Samples(x[part], y[part], rows[part]), threat, noise)
+    return attack.perturb(Approach(surface), Samples(x[part], y[part], rows[part]), threat, noise)
 
 
 def joint_setting(count=6):
@@ -83,7 +83,7 @@ def test_state_adjoint_and_input_share_one_evaluation_and_one_product_a_round(th
     costs = []
     for rounds in (8, 9):
         surface = FastSurface(model)
-        JIIO(rounds=rounds).perturb(surface, Samples(x, y, rows), threat, NOISE)
+        JIIO(rounds=rounds).perturb(Approach(surface), Samples(x, y, rows), threat, NOISE)
         costs.append(surface.cost.counts)
     for count in ("forward", "vjp"):
         assert costs[1][count] - costs[0][count] == len(x)
@@ -94,7 +94,7 @@ def test_state_adjoint_and_input_share_one_evaluation_and_one_product_a_round(th
 @pytest.mark.parametrize("surface", [FastSurface, EquilibriumSurface])
 def test_the_deployed_margin_rises_inside_the_threat_set(surface, threat):
     model, x, y, rows = joint_setting()
-    found = JIIO(rounds=10).perturb(surface(model), Samples(x, y, rows), threat, NOISE)
+    found = JIIO(rounds=10).perturb(Approach(surface(model)), Samples(x, y, rows), threat, NOISE)
     assert all(threat.contains(x, candidate).all() for candidate in found)
     assert (margins(model, found[1], y) > margins(model, x, y)).all()
 
@@ -102,7 +102,9 @@ def test_the_deployed_margin_rises_inside_the_threat_set(surface, threat):
 def test_the_joint_search_ends_where_the_exact_one_does():
     model, x, y, rows = joint_setting()
     joint, exact = (
-        margins(model, JIIO().perturb(surface(model), Samples(x, y, rows), LINF, NOISE)[1], y)
+        margins(
+            model, JIIO().perturb(Approach(surface(model)), Samples(x, y, rows), LINF, NOISE)[1], y
+        )
         for surface in (FastSurface, EquilibriumSurface)
     )
     # of the way from the clean margin; both take steps of one fifth of the radius to the end
@@ -113,7 +115,9 @@ def test_the_joint_search_ends_where_the_exact_one_does():
 def test_a_confirmed_row_is_left_alone():
     net, x = conv_net(), images(8, (2, 8, 6))
     surface = ToySurface(net)
-    SMALL.perturb(surface, Samples(x, (net(x).argmax(1) + 1) % 4, torch.arange(8)), LINF, NOISE)
+    SMALL.perturb(
+        confirmed(surface), Samples(x, (net(x).argmax(1) + 1) % 4, torch.arange(8)), LINF, NOISE
+    )
     assert surface.cost.counts["forward"] == len(x)
 
 

@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from toys import ToySurface, conv_net, images
+from toys import ToySurface, confirmed, conv_net, images
 
 from robustdeq.attacks import facade
 from robustdeq.attacks.autoattack import AutoAttack
@@ -42,7 +42,9 @@ def run(attack, net, count=6, threat: ThreatModel = LINF, seed=1):
     """The images and the candidates of an attack on them."""
     x, net = images(count, (2, 8, 6), torch.float32), net.float()
     rows, noise = torch.arange(count), NoiseStream(seed)
-    return x, attack.perturb(ToySurface(net), Samples(x, net(x).argmax(1), rows), threat, noise)
+    return x, attack.perturb(
+        confirmed(ToySurface(net)), Samples(x, net(x).argmax(1), rows), threat, noise
+    )
 
 
 def world(net):
@@ -89,7 +91,9 @@ def test_a_library_that_raises_leaves_no_trace_either(attack):
     before = world(net)
     surface, x = ToySurface(failing), images(6, (2, 8, 6), torch.float32)
     with pytest.raises(Broken):
-        attack.perturb(surface, Samples(x, net(x).argmax(1), torch.arange(6)), LINF, NoiseStream(1))
+        attack.perturb(
+            confirmed(surface), Samples(x, net(x).argmax(1), torch.arange(6)), LINF, NoiseStream(1)
+        )
     assert world(net) == before
 
 

@@ -5,6 +5,7 @@ from fractions import Fraction
 import pytest
 import torch
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.rays import RayS
 from robustdeq.errors import SpecError
 from robustdeq.models.surface import network_surface
@@ -32,7 +33,7 @@ def test_it_finds_the_only_corner_of_the_ball_that_crosses_a_plane():
     """Of 65,536 sign vectors one loses the label at 0.9 of the radius; 300 labels find it."""
     threat = Linf(Fraction(1, 8))
     surface = half_space(0.9 / 8)
-    (found,) = RayS(queries=300).perturb(surface, Samples(X, Y, ROWS), threat, NOISE)
+    (found,) = RayS(queries=300).perturb(Approach(surface), Samples(X, Y, ROWS), threat, NOISE)
     assert threat.contains(X, found).all()
     assert (surface.view(found, ROWS, frozenset()).logits.argmax(1) == 1).all()
 
@@ -40,15 +41,17 @@ def test_it_finds_the_only_corner_of_the_ball_that_crosses_a_plane():
 def test_it_stays_in_the_ball_where_there_is_nothing_to_find():
     threat = Linf(Fraction(1, 8))
     surface = half_space(2.0)
-    (found,) = RayS(queries=40).perturb(surface, Samples(X, Y, ROWS), threat, NOISE)
+    (found,) = RayS(queries=40).perturb(Approach(surface), Samples(X, Y, ROWS), threat, NOISE)
     assert threat.contains(X, found).all()
     assert surface.cost.counts["calls"] <= 40 * len(X)
 
 
 def test_a_row_searches_the_same_way_in_any_batch():
     threat, surface = Linf(Fraction(1, 8)), half_space(0.11)
-    (whole,) = RayS(queries=200).perturb(surface, Samples(X, Y, ROWS), threat, NOISE)
-    (part,) = RayS(queries=200).perturb(surface, Samples(X[3:], Y[3:], ROWS[3:]), threat, NOISE)
+    (whole,) = RayS(queries=200).perturb(Approach(surface), Samples(X, Y, ROWS), threat, NOISE)
+    (part,) = RayS(queries=200).perturb(
+        Approach(surface), Samples(X[3:], Y[3:], ROWS[3:]), threat, NOISE
+    )
     assert torch.equal(part, whole[3:])
 
 
@@ -63,7 +66,7 @@ def test_no_row_waits_for_the_ray_of_another():
         return torch.stack([1 - lost.float(), lost.float()], dim=1)
 
     RayS(queries=200).perturb(
-        network_surface(logits), Samples(X, Y, ROWS), Linf(Fraction(1, 8)), NOISE
+        Approach(network_surface(logits)), Samples(X, Y, ROWS), Linf(Fraction(1, 8)), NOISE
     )
     assert len(batches) <= 200 + 12
     assert sum(batches) > 3 * len(batches)
@@ -82,7 +85,7 @@ def test_a_restart_looks_where_the_first_search_did_not_and_only_for_what_it_mis
     for restarts in (1, 30):
         surface = network_surface(hidden)
         attack = RayS(queries=60, restarts=restarts)
-        (found,) = attack.perturb(surface, Samples(X, Y, ROWS), threat, NOISE)
+        (found,) = attack.perturb(Approach(surface), Samples(X, Y, ROWS), threat, NOISE)
         assert threat.contains(X, found).all()
         assert surface.cost.counts["calls"] <= (60 + 12) * restarts * len(X)
         chances.append(surface.view(found, ROWS, frozenset()).logits.argmax(1) == 1)

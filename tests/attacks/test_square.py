@@ -4,8 +4,9 @@ from fractions import Fraction
 
 import pytest
 import torch
-from toys import Linear, ToySurface, images
+from toys import Linear, ToySurface, confirmed, images
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.square import Square
 from robustdeq.attacks.squares import DRAWS, first_guess, next_guess
 from robustdeq.errors import SpecError
@@ -91,9 +92,8 @@ def share_of_the_best_gain(threat, shape, queries, worst):
     linear, x = Linear(2, shape), 0.3 + 0.4 * images(6, shape)
     y = linear(x).argmax(1)
     surface = ToySurface(linear)
-    surface.confirm = lambda x, y, rows: torch.zeros(len(x), dtype=torch.bool)
     found = Square(queries=queries).perturb(
-        surface, Samples(x, y, torch.arange(6)), threat, NoiseStream(0)
+        Approach(surface), Samples(x, y, torch.arange(6)), threat, NoiseStream(0)
     )
     clean = Margin()(View(linear(x)), y)
     best = worst(linear, x, y, float(threat.eps))
@@ -117,7 +117,9 @@ def test_a_broken_row_is_not_queried_again():
     linear, x = Linear(2, (1, 4, 4)), images(20, (1, 4, 4))
     y = linear(x).argmax(1)
     surface = ToySurface(linear)
-    Square(queries=50).perturb(surface, Samples(x, y, torch.arange(20)), LINF, NoiseStream(0))
+    Square(queries=50).perturb(
+        confirmed(surface), Samples(x, y, torch.arange(20)), LINF, NoiseStream(0)
+    )
     broken = [row for rows, _ in surface.asked for row in rows]
     assert len(broken) == len(set(broken)) > 0
     assert surface.cost.counts["forward"] < 20 * 50
@@ -127,7 +129,7 @@ def test_input_that_is_no_image_is_refused():
     linear, x = Linear(2, (4,)), images(2, (4,))
     with pytest.raises(SpecError, match="use 'apgd'"):
         Square().perturb(
-            ToySurface(linear),
+            confirmed(ToySurface(linear)),
             Samples(x, linear(x).argmax(1), torch.arange(2)),
             LINF,
             NoiseStream(0),

@@ -6,7 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from robustdeq.attacks.approach import Approach
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 from robustdeq.surface import Cost, Reading, Surface
 
 Logits = Callable[[Tensor], Tensor]
@@ -15,7 +17,7 @@ Logits = Callable[[Tensor], Tensor]
 class ToySurface(Surface):
     """Plain logits; `deployed` is the predictor that confirms, by default the same function.
 
-    `asked` collects the (positions, inputs) of every call of `confirm`.
+    `asked` collects the (positions, inputs) of every confirmation.
     """
 
     logits_form = True
@@ -47,10 +49,15 @@ class ToySurface(Surface):
         self.cost.add(forward=len(x))
         return self.logits(x)
 
-    def confirm(self, x, y, rows: Tensor):
-        self.asked.append((rows.tolist(), x.clone()))
+    def fooled(self, samples: Samples):
+        self.asked.append((samples.positions.tolist(), samples.images.clone()))
         with torch.no_grad():
-            return self.deployed(x).argmax(1) != y
+            return self.deployed(samples.images).argmax(1) != samples.labels
+
+
+def confirmed(surface: ToySurface) -> Approach:
+    """A toy surface whose own predictor confirms."""
+    return Approach(surface, surface.fooled)
 
 
 class Linear:

@@ -126,7 +126,7 @@ def target(defense):
 
 
 def gradient(view, defended):
-    return view.bind(defended, NOISE).value_and_grad(X, Y, CrossEntropy(), ROWS).gradient
+    return view.bind(defended, NOISE).surface.value_and_grad(X, Y, CrossEntropy(), ROWS).gradient
 
 
 EXACT = gradient(ThroughSolverView(), target(Vanilla()))
@@ -140,7 +140,7 @@ class TestPassingThrough:
 
     def test_it_has_the_surface_and_the_gradient_of_its_base(self, kind):
         bare, wrapped = target(Vanilla()), target(kind(Vanilla()))
-        assert isinstance(Defended().bind(wrapped, NOISE), EquilibriumSurface)
+        assert isinstance(Defended().bind(wrapped, NOISE).surface, EquilibriumSurface)
         found = [gradient(Defended(), each) for each in (bare, wrapped)]
         assert torch.equal(*found)
 
@@ -154,9 +154,9 @@ class TestPassingThrough:
     def test_an_attack_finds_the_same_inputs(self, kind):
         found = []
         for defense in (Vanilla(), kind(Vanilla())):
-            surface = Defended().bind(target(defense), NOISE)
+            approach = Defended().bind(target(defense), NOISE)
             found.append(
-                PGD(steps=5).perturb(surface, Samples(X, Y, ROWS), Linf(Fraction(1, 8)), NOISE)
+                PGD(steps=5).perturb(approach, Samples(X, Y, ROWS), Linf(Fraction(1, 8)), NOISE)
             )
         assert torch.equal(*found)
 
@@ -236,7 +236,7 @@ class TestGradient:
         weight, zeros = torch.tensor([1.0, -1.0, 0.0, 0.0]), torch.zeros_like(Y)
         read = features(target(Unstated(Vanilla()))).read(weight, 0.0)
         assert isinstance(read.defense, Binary)
-        surface = Defended().bind(read, NOISE)
+        surface = Defended().bind(read, NOISE).surface
         found = surface.value_and_grad(X, zeros, CrossEntropy(), ROWS).gradient
         leaf = X.clone().requires_grad_()
         scores = through_solvers(read.classifier)(leaf) @ weight

@@ -212,7 +212,7 @@ class TestViews:
     def test_the_view_has_the_judged_values_and_another_gradient(self):
         target = DefendedModel(LyaDEQ(), network("layer"), {})
         readings = [
-            view.bind(target, NoiseStream(0)).value_and_grad(
+            view.bind(target, NoiseStream(0)).surface.value_and_grad(
                 SPLIT.images, SPLIT.labels, Margin(), ROWS
             )
             for view in (Defended(), RelaxedProjection("identity"))

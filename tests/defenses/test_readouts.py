@@ -118,7 +118,7 @@ class TestStateEnsemble:
 )
 def test_an_attack_pays_for_every_evaluation_of_the_cell(defense, calibration, evaluations):
     subject = target(defense, **calibration)
-    surface = Defended().bind(subject, NoiseStream(0))
+    surface = Defended().bind(subject, NoiseStream(0)).surface
     images, y = SPLIT.images.double(), SPLIT.labels
     surface.value(images, y, CrossEntropy(), ROWS)
     assert surface.cost.counts["forward"] == evaluations * len(images)

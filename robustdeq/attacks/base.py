@@ -1,14 +1,14 @@
 """The contract of an attack."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 from jaxtyping import Float
 from torch import Tensor
 
 from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.search import Search
-from robustdeq.errors import ContractViolation
+from robustdeq.errors import ContractViolation, SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
 from robustdeq.samples import Samples
@@ -28,6 +28,14 @@ class Attack(Plugin, ABC):
     needs_logits_form: ClassVar[bool] = False
     needs_gradient: ClassVar[bool] = True
 
+    def __init_subclass__(cls, **keywords: Any):
+        super().__init_subclass__(**keywords)
+        if "perturb" in vars(cls):
+            raise SpecError(
+                f"attack {cls.__name__} defines `perturb`, which asks every attack alike; write "
+                f"`run(self, search)` instead, which looks at points through `search`"
+            )
+
     @abstractmethod
     def run(self, search: Search) -> None:
         """Look at points of the threat set through `search`, which remembers what it sees."""
@@ -39,7 +47,7 @@ class Attack(Plugin, ABC):
         """Candidates (K, B, *image) with 1 <= K <= 3, best first.
 
         Raises:
-            ContractViolation: the attack returns what it should put forward.
+            ContractViolation: the attack returns what it should put forward, or has done nothing.
         """
         search = Search(self.plugin_name(), approach, samples, threat, noise)
         returned: object = self.run(search)
@@ -47,5 +55,10 @@ class Attack(Plugin, ABC):
             raise ContractViolation(
                 f"attack {self.plugin_name()!r} returned a {type(returned).__name__} from `run`, "
                 f"which nobody reads; hand candidates to `search.put_forward`"
+            )
+        if search.idle and len(samples):
+            raise ContractViolation(
+                f"attack {self.plugin_name()!r} looked at no point and put nothing forward, so "
+                f"that every image passes; look through `search`, or use `search.put_forward`"
             )
         return search.candidates()

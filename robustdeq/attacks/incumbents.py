@@ -21,6 +21,9 @@ class Incumbents:
     the surrogate had wrong before the attack is therefore attacked like any other.
 
     `index` is everywhere the (n,) position of some rows in the batch.
+
+    Attributes:
+        observed: how often iterates have been entered.
     """
 
     def __init__(self, approach: Approach, samples: Samples):
@@ -34,7 +37,7 @@ class Incumbents:
         self._refused = x.new_full((len(x),), -math.inf)
         self._doubted = x.clone()
         self._doubt = x.new_full((len(x),), -math.inf)
-        self._observed = 0
+        self.observed = 0
 
     def active(self) -> Int[Tensor, " active"]:
         """The rows that no iterate has broken yet, once what is in doubt has been asked about."""
@@ -55,8 +58,8 @@ class Incumbents:
         self._highest[index[better]] = x[better].detach()
         self._last[index] = x.detach()
         self._doubt_rows(index, x.detach(), logits.detach())
-        self._observed += 1
-        if self._observed % self._approach.confirm_every == 0:
+        self.observed += 1
+        if self.observed % self._approach.confirm_every == 0:
             self._confirm()
 
     def left(self, index: Int[Tensor, " n"]) -> Bool[Tensor, " n"]:

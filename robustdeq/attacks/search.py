@@ -153,6 +153,11 @@ class Search:
             points = points.moved(self.threat.project(moved, points.samples.images))
         return points
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing was looked at and nothing put forward."""
+        return not (self._forward or self._found.observed)
+
     def put_forward(self, x: Any) -> None:
         """A candidate (B, *image) for every sample, in place of the ledger's; the best comes first.
 

@@ -6,11 +6,14 @@ import textwrap
 from fractions import Fraction
 from pathlib import Path
 
+import pytest
 import torch
 from toys import Linear, ToySurface, confirmed, images
 
 from robustdeq import homes, registry
 from robustdeq.attacks.approach import Approach
+from robustdeq.attacks.base import Attack
+from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import View
 from robustdeq.objectives.margin import Margin
@@ -50,3 +53,12 @@ def test_it_stops_where_a_sample_is_broken(tmp_path):
     surface = ToySurface(linear)
     shown(tmp_path).perturb(confirmed(surface), samples, Linf(Fraction(1, 10**6)), NoiseStream(0))
     assert surface.cost.counts["vjp"] == len(x)
+
+
+def test_a_file_that_still_answers_by_itself_says_what_to_write():
+    """What it returned would have gone past all checks of candidates."""
+    with pytest.raises(SpecError, match=r"attack Old defines `perturb`.*`run\(self, search\)`"):
+
+        class Old(Attack):
+            def perturb(self, approach, samples, threat, noise):
+                return samples.images

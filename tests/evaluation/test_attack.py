@@ -294,6 +294,8 @@ class Guest(Attack):
                 search.put_forward(None)
             case "NaN":
                 search.put_forward(torch.where(moved > 0.5, torch.nan, x))
+            case "idle":
+                return None
             case "returned":
                 return x
         search.put_forward(x)
@@ -317,6 +319,7 @@ def test_an_attack_that_writes_into_what_it_is_given_is_named(way, honest):
         ("another type", "puts forward torch.float64"),
         ("nothing", "puts forward a NoneType"),
         ("NaN", "NaN or infinite for"),
+        ("idle", "looked at no point and put nothing forward"),
         ("returned", "returned a Tensor from `run`, .*`search.put_forward`"),
     ],
 )

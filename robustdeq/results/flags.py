@@ -124,7 +124,8 @@ FLAGS = (
     Flag(
         "budget-dependent",
         False,
-        "Inputs crafted at one solver budget lost more than 2 points at another.",
+        "Inputs crafted at one solver budget lost more than 2 points at another, or over 5 % of "
+        "images change their label with the budget on an attack's way.",
         "The robustness may be that of the budget.",
         "Read the accuracies at both budgets.",
     ),

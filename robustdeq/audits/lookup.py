@@ -13,6 +13,7 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, stands_out
 from robustdeq.audits.outsiders import first, mostly, remaining, usable
+from robustdeq.defenses.base import defines_more
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.evaluation.attack import attack
 from robustdeq.evaluation.judge import SELECTION, Judge
@@ -40,8 +41,9 @@ class Lookup(Audit):
       of an honest network fall a little.
     - The image is shifted by a pixel, edges replicated. That is much for a small image and an
       honest network, too, so it is held against a control: the network alone, without anything
-      that the chain does at inference. The control is attacked, at the radius and at twice that,
-      and the chain is asked about those inputs that the control has right before and wrong after.
+      that the chain does at inference, whatever it states of that. The control is attacked, at the
+      radius and at twice that, and the chain is asked about those inputs that the control has right
+      before and wrong after.
 
     The value is the share of images that are right in place less that of their other versions,
     averaged over the images. The p is exact: were the place of no matter, each version of an image
@@ -68,7 +70,8 @@ class Lookup(Audit):
 
     def _shifted(self, case: Case) -> Iterator[Measure]:
         """What the chain has right of inputs that break the network alone."""
-        if not case.target.defense.at_inference.acts:
+        defense = case.target.defense
+        if not (defense.at_inference.acts or defines_more(defense)):
             return
         control = replace(case.target, defense=Vanilla())  # its hooks are the contract's defaults
         bare = replace(case, target=control, judge=Judge(control, 128, False, case.judge.salt))

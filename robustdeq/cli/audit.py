@@ -20,8 +20,9 @@ Run every audit on an entrant and say whether its figure can be believed.
 
 Checked are the answer (does it depend on its image alone?), the gradient (is it that of the judged
 logits?), and the attack (does it find what is known to be there, does noise or a search without
-gradients beat it, does more of it help, does everything fall in a large enough ball?). What raises
-a flag is asked again under another seed. An entrant that is not trained yet is trained first.
+gradients beat it, does more of it help, does everything fall in a large enough ball?), the solver
+(do labels hang on its budget?), and the memory (are the test images known by heart?). What raises a
+flag is asked again under another seed. An entrant that is not trained yet is trained first.
 
 The verdict is one of: trustworthy; suspicious, with the blocking flags; not evaluable, where the
 answer is no function of the image. The record is stored, and boards show its flags. An interrupted

@@ -12,6 +12,7 @@ from planted import Detached, Rounding, Shifting, wrapped
 from robustdeq.audits.chance import stands_out
 from robustdeq.audits.lookup import Lookup
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.defenses.inference import NETWORK
 from robustdeq.results.flags import find_flag
 from robustdeq.testing.impostors.base import alone
 from robustdeq.testing.impostors.base import wrapped as disguised
@@ -60,6 +61,17 @@ def test_images_that_are_restored_from_memory_are_lost_when_shifted(honest, exam
     flipped, *shifted = examined(chain)
     assert not flipped.raised
     assert any(figure.raised for figure in shifted)
+
+
+def test_a_wrapper_that_states_to_do_nothing_is_held_against_its_network_as_well(honest, examined):
+    """Its hooks act for all that; who is believed would choose which test to take."""
+
+    class Denied(Restoration):
+        inference = NETWORK
+
+    chain = DefendedModel(Denied(honest.defense, DATA.test.images), honest.classifier, {})
+    assert not chain.defense.at_inference.acts
+    assert any(figure.raised for figure in examined(chain)[1:])
 
 
 def test_it_blocks_a_rank():

@@ -33,6 +33,9 @@ class Cost:
     `forward`: cell (or network) evaluations; `vjp`: vector-Jacobian products of the same; `calls`:
     model queries as a black-box attacker counts them.
 
+    An account, and no number that a look returns: a product is done when autograd goes back, which
+    for a library's attack is after the look.
+
     Attributes:
         undirected: the rows that had, at some visit, a gradient that was no number. (A caller that
             cannot name rows has as many of them as any one visit had.)

@@ -12,23 +12,19 @@ from robustdeq.models.best_states import BestStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
-    NetworkSurface,
     Prepare,
     Rows,
-    counted_problem,
-    require_readable,
+    StateSurface,
     through_solver_surface,
     unchanged,
 )
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
-from robustdeq.surface import Cost, Reading
-
-_LOGITS = frozenset({"logits"})
+from robustdeq.surface import Reading
 
 
-class EquilibriumSurface(NetworkSurface):
+class EquilibriumSurface(StateSurface):
     """The equilibrium and its implicit gradient, each row warm-started where that is safe.
 
     The function is the deployed one up to the solver's tolerance: `AnchoredStates` sees to that.
@@ -39,7 +35,6 @@ class EquilibriumSurface(NetworkSurface):
     product with the adjoint, which is linear and may always start warm.
 
     Args:
-        prepare: (x, rows) -> x, differentiable: what a defence does to its input first.
         solver: of the state; by default the deployed one.
         adjoint_solver: of v = J^T v + dL/dz.
     """
@@ -51,32 +46,25 @@ class EquilibriumSurface(NetworkSurface):
         solver: Solver | None = None,
         adjoint_solver: Solver | None = None,
     ):
-        super().__init__(Cost())
-        self._model, self._prepare = model, prepare
+        super().__init__(model, prepare)
         self._solver = solver or model.solver
         self._adjoint_solver = adjoint_solver or Anderson(every=2)
         self._states, self._adjoints = AnchoredStates(), RowStore()
         self._best = BestStates(AnchoredStates)
         self._cold = through_solver_surface(model, prepare, self.cost)
-        self._cold.cost = Cost()  # its evaluations are booked here, its queries are ours already
 
-    def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    def _value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
-        require_readable(objective)
-        self.cost.add(calls=len(x))
-        with torch.no_grad():
-            logits, state = self._deployed_logits(x, rows, self._best.under(objective))
-            value = objective(View(logits), y, target)
+        logits, state = self._deployed_logits(x, rows, self._best.under(objective))
+        value = objective(View(logits), y, target)
         if rows is not None:
             self._best.put(rows, state.z, value)
         return Reading(value, logits)
 
-    def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    def _gradient(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
-        require_readable(objective)
-        self.cost.add(calls=len(x))
         near = torch.arange(len(x), device=x.device)
         if rows is not None:
             near = near[~self._states.parted(rows)]
@@ -88,7 +76,7 @@ class EquilibriumSurface(NetworkSurface):
         done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         done[near[exact]] = True
         redo = (~done).nonzero()[:, 0]
-        steps = self._cold.raw_value_and_grad(
+        steps = self._cold._gradient(
             x[redo], y[redo], objective, _take(rows, redo), _take(target, redo)
         )
         return _joined(len(x), (near, reading), (redo, steps))
@@ -103,17 +91,17 @@ class EquilibriumSurface(NetworkSurface):
         self, x: Tensor, rows: Rows, store: AnchoredStates
     ) -> tuple[Tensor, Equilibrium]:
         """Logits and states, warm-started from `store`; a row that missed is answered cold."""
-        problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
+        problem = self._problem(x, rows)
         state = store.solve(problem, self._solver, rows)
         logits = self._model.readout(state.z)
         missed = (~state.converged).nonzero()[:, 0]
         if rows is None or not len(missed):
             return logits, state
-        cold = self._cold.view(x[missed], rows[missed], _LOGITS)
-        return logits.index_copy(0, missed, cold.logits), state
+        cold = self._cold._logits(x[missed], rows[missed])
+        return logits.index_copy(0, missed, cold), state
 
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
-        problem = counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
+        problem = self._problem(x, rows)
         adjoint = Exact(Implicit(self._adjoint_solver))
         return self._model.readout(adjoint.solve(problem, self._model.solver).z)
 
@@ -123,7 +111,7 @@ class EquilibriumSurface(NetworkSurface):
         """The reading with the implicit gradient, and which rows it is exact for."""
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            problem = counted_problem(self._model.problem(self._prepare(leaf, rows)), self.cost)
+            problem = self._problem(leaf, rows)
         state = self._states.solve(problem, self._solver, rows)
         with torch.enable_grad():
             z = state.z.clone().requires_grad_()

@@ -12,18 +12,16 @@ from robustdeq.models.best_states import BestStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.models.surface import (
-    NetworkSurface,
     Prepare,
     Rows,
-    counted_problem,
-    require_readable,
+    StateSurface,
     unchanged,
 )
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
 from robustdeq.solvers.picard import Picard
-from robustdeq.surface import Cost, Reading
+from robustdeq.surface import Reading
 
 ASCENT = Anderson(tol=3e-2, max_steps=60, every=3, history=3)
 # From the best point's state a looser one is met before the change of the input arrives in it.
@@ -38,7 +36,7 @@ def affordable(solver: Solver, model: EquilibriumNetwork) -> Solver:
     return replace(solver, max_steps=min(solver.max_steps, model.solver.max_steps))
 
 
-class FastSurface(NetworkSurface):
+class FastSurface(StateSurface):
     """One evaluation and one vector-Jacobian product a step, however slowly the cell converges.
 
     State z and adjoint v of each row are kept from visit to visit. One graph of f at z serves
@@ -67,30 +65,24 @@ class FastSurface(NetworkSurface):
         solver: Solver = ASCENT,
         value_solver: Solver = COMPARISON,
     ):
-        super().__init__(Cost())
-        self._model, self._prepare = model, prepare
+        super().__init__(model, prepare)
         self._solver, self._value_solver = solver, value_solver
         self._states, self._products = RowStore(), RowStore()
         self._best = BestStates(RowStore)
 
-    def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    def _value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
-        require_readable(objective)
-        self.cost.add(calls=len(x))
-        with torch.no_grad():
-            z = self._solve(x, rows, self._best.under(objective))
-            logits = self._model.readout(z)
-            value = objective(View(logits), y, target)
+        z = self._solve(x, rows, self._best.under(objective))
+        logits = self._model.readout(z)
+        value = objective(View(logits), y, target)
         if rows is not None:
             self._best.put(rows, z, value)
         return Reading(value, logits)
 
-    def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    def _gradient(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
-        require_readable(objective)
-        self.cost.add(calls=len(x))
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             problem = self._problem(leaf, rows)
@@ -139,6 +131,3 @@ class FastSurface(NetworkSurface):
         equilibrium = solve(problem, self._solver)
         z = Implicit(self._solver).attach(problem, equilibrium, self._solver)
         return self._model.readout(z)
-
-    def _problem(self, x: Tensor, rows: Rows) -> CellProblem:
-        return counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)

@@ -3,28 +3,24 @@
 import torch
 from torch import Tensor
 
-from robustdeq.equilibrium import CellProblem, residual
+from robustdeq.equilibrium import residual
 from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.surface import (
-    NetworkSurface,
-    Prepare,
-    Rows,
-    counted_problem,
-    unchanged,
-)
+from robustdeq.models.surface import Prepare, Rows, StateSurface, unchanged
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.base import Memory
 from robustdeq.surface import Cost, Reading
 
 
-class PathSurface(NetworkSurface):
+class PathSurface(StateSurface):
     """What the deployed solver's update rule passes through in `steps` steps, never stopping.
 
     Logits are those of the last state; `states` are z_0 ... z_steps, `residuals` theirs, and
     `path_logits` what the network would answer at each: both computed only for an objective that
     needs them. So an objective can reach for the dynamics themselves. Memory grows with the steps.
     """
+
+    shows = frozenset({"logits", "states", "residuals", "path_logits"})
 
     def __init__(
         self,
@@ -33,35 +29,21 @@ class PathSurface(NetworkSurface):
         prepare: Prepare = unchanged,
         cost: Cost | None = None,
     ):
-        super().__init__(cost or Cost())
-        self._model, self._steps, self._prepare = model, steps, prepare
+        super().__init__(model, prepare, cost)
+        self._steps = steps
 
-    def view(self, x: Tensor, rows: Rows, needs: frozenset[str]) -> View:
-        self.cost.add(calls=len(x))
-        with torch.no_grad():
-            return self._path(x, rows, needs)
-
-    def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    def _gradient(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
-        view = self.view(x, rows, objective.needs)
-        return Reading(objective(view, y, target), view.logits)
-
-    def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
-    ) -> Reading:
-        self.cost.add(calls=len(x))
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
-            view = self._path(leaf, rows, objective.needs)
+            view = self._view(leaf, rows, objective.needs)
             value = objective(view, y, target)
             gradient = gradient_of(value.sum(), leaf)
         return Reading(value.detach(), view.logits.detach(), gradient)
 
-    def _path(self, x: Tensor, rows: Rows, needs: frozenset[str] = frozenset()) -> View:
-        problem: CellProblem = counted_problem(
-            self._model.problem(self._prepare(x, rows)), self.cost
-        )
+    def _view(self, x: Tensor, rows: Rows, needs: frozenset[str] = frozenset()) -> View:
+        problem = self._problem(x, rows)
         z, memory = problem.z0, Memory()
         states, residuals = [], []
         for number in range(self._steps + 1):
@@ -78,7 +60,7 @@ class PathSurface(NetworkSurface):
         return View(self._model.readout(z), path, measured, logits)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
-        return self._path(x, rows).logits
+        return self._view(x, rows).logits
 
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
-        return self._path(x, rows).logits
+        return self._view(x, rows).logits

@@ -11,11 +11,10 @@ from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import (
     AutogradSurface,
-    NetworkSurface,
     Prepare,
     Rows,
+    StateSurface,
     counted_problem,
-    require_readable,
     unchanged,
 )
 from robustdeq.objectives.base import Objective, View
@@ -82,7 +81,7 @@ def state_average_surface(
     return _readout_surface(model, features, prepare)
 
 
-class SimultaneousSurface(NetworkSurface):
+class SimultaneousSurface(StateSurface):
     """State and adjoint solved in one loop, the objective inside it.
 
         s_{n+1} = J(z_n)^T s_n + grad_z L(h(z_n)),   z_{n+1} = f(z_n),   G_n = (df/dx at z_n)^T s_n
@@ -105,14 +104,12 @@ class SimultaneousSurface(NetworkSurface):
         steps: int,
         prepare: Prepare = unchanged,
     ):
-        super().__init__(Cost())
-        self._model, self._steps, self._prepare = model, steps, prepare
+        super().__init__(model, prepare)
+        self._steps = steps
 
-    def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    def _gradient(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
-        require_readable(objective)
-        self.cost.add(calls=len(x))
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             problem = self._problem(leaf, rows)
@@ -139,9 +136,6 @@ class SimultaneousSurface(NetworkSurface):
 
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
         raise AssertionError("logits_form is False")
-
-    def _problem(self, x: Tensor, rows: Rows) -> CellProblem:
-        return counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
 
 
 def _readout_surface(

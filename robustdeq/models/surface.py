@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -58,24 +59,19 @@ def counted_network(model: EquilibriumNetwork, cost: Cost) -> EquilibriumNetwork
     return other
 
 
-def require_readable(objective: Objective) -> None:
-    """Refuse an objective that reads more than logits.
-
-    Raises:
-        SpecError: it needs states or residuals, which this surface does not show.
-    """
-    if more := objective.needs - {"logits"}:
-        raise SpecError(
-            f"objective {objective.plugin_name()!r} reads {', '.join(sorted(more))}, but this "
-            f"surface shows logits alone; attack a surrogate of the solver's states instead"
-        )
-
-
 class NetworkSurface(Surface):
-    """A network's logits and what they cost, for any gradient."""
+    """What is the same of all surfaces of networks: queries are counted here, and only here.
 
-    def __init__(self, cost: Cost):
-        self.cost = cost
+    A subclass computes; what it evaluates it books in `cost` itself.
+
+    Attributes:
+        shows: the parts of a `View` that objectives may read.
+    """
+
+    shows: ClassVar[frozenset[str]] = frozenset({"logits"})
+
+    def __init__(self, cost: Cost | None = None):
+        self.cost = cost or Cost()
 
     @abstractmethod
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
@@ -85,17 +81,42 @@ class NetworkSurface(Surface):
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:
         """Logits in x's graph."""
 
+    def _view(self, x: Tensor, rows: Rows, needs: frozenset[str]) -> View:
+        """What is seen without a graph."""
+        return View(self._logits(x, rows))
+
+    def _value(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
+    ) -> Reading:
+        """The objective without a graph."""
+        view = self._view(x, rows, objective.needs)
+        return Reading(objective(view, y, target), view.logits)
+
+    @abstractmethod
+    def _gradient(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
+    ) -> Reading:
+        """The objective and its gradient."""
+
     def view(self, x: Tensor, rows: Rows, needs: frozenset[str]) -> View:
         self.cost.add(calls=len(x))
         with torch.no_grad():
-            return View(self._logits(x, rows))
+            return self._view(x, rows, needs)
 
     def value(
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
     ) -> Reading:
-        require_readable(objective)
-        view = self.view(x, rows, objective.needs)
-        return Reading(objective(view, y, target), view.logits)
+        self._require_readable(objective)
+        self.cost.add(calls=len(x))
+        with torch.no_grad():
+            return self._value(x, y, objective, rows, target)
+
+    def raw_value_and_grad(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    ) -> Reading:
+        self._require_readable(objective)
+        self.cost.add(calls=len(x))
+        return self._gradient(x, y, objective, rows, target)
 
     def differentiable_logits(self, x: Tensor) -> Tensor:
         self.cost.add(calls=len(x))
@@ -105,6 +126,35 @@ class NetworkSurface(Surface):
             return self._differentiable(seen, None)
         with torch.no_grad():
             return self._logits(x, None)
+
+    def _require_readable(self, objective: Objective) -> None:
+        """
+        Raises:
+            SpecError: it needs states or residuals, which this surface does not show.
+        """
+        if more := objective.needs - self.shows:
+            raise SpecError(
+                f"objective {objective.plugin_name()!r} reads {', '.join(sorted(more))}, but this "
+                f"surface shows logits alone; attack a surrogate of the solver's states instead"
+            )
+
+
+class StateSurface(NetworkSurface):
+    """A surface that looks at the states of an equilibrium network.
+
+    Args:
+        prepare: (x, rows) -> x, differentiable: what a defense does to its input first.
+    """
+
+    def __init__(
+        self, model: EquilibriumNetwork, prepare: Prepare = unchanged, cost: Cost | None = None
+    ):
+        super().__init__(cost)
+        self._model, self._prepare = model, prepare
+
+    def _problem(self, x: Tensor, rows: Rows) -> CellProblem:
+        """f(., x), every evaluation booked."""
+        return counted_problem(self._model.problem(self._prepare(x, rows)), self.cost)
 
 
 class AutogradSurface(NetworkSurface):
@@ -119,11 +169,9 @@ class AutogradSurface(NetworkSurface):
         super().__init__(cost)
         self._no_graph, self._graph = logits, differentiable
 
-    def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    def _gradient(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
-        require_readable(objective)
-        self.cost.add(calls=len(x))
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             logits = self._differentiable(leaf, rows)

@@ -12,7 +12,7 @@ from robustdeq.errors import SpecError
 from robustdeq.models.surface import NetworkSurface, Rows
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
-from robustdeq.surface import Cost, Reading
+from robustdeq.surface import Reading
 from robustdeq.surrogates.base import Sources, Surrogate, confirmed, positions
 
 _CHUNK = 1024  # images answered at a time
@@ -57,16 +57,16 @@ class _Differenced(NetworkSurface):
     logits_form = False
 
     def __init__(self, view: Differences, target: DefendedModel, noise: NoiseStream):
-        super().__init__(Cost())
-        self._target, self._view = target, view
+        super().__init__()
+        self._target, self._differences = target, view
         self._draws, self._signs = noise.child("relaxed"), noise.child("directions")
         self._visits = 0
 
-    def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+    def _gradient(
+        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
-        reading = self.value(x, y, objective, rows, target)
-        step, directions = float(self._view.step), self._directions(x, rows)
+        reading = self._value(x, y, objective, rows, target)
+        step, directions = float(self._differences.step), self._directions(x, rows)
         count = directions.shape[1]
         offsets = torch.cat([directions, -directions], dim=1) * step  # (B, 2n, pixels)
         near = (x.flatten(1)[:, None] + offsets).reshape(-1, *x.shape[1:])
@@ -82,10 +82,10 @@ class _Differenced(NetworkSurface):
     def _directions(self, x: Tensor, rows: Rows) -> Tensor:
         """(B, n, pixels)."""
         pixels = x[0].numel()
-        if pixels <= self._view.directions:
+        if pixels <= self._differences.directions:
             return torch.eye(pixels, device=x.device).expand(len(x), -1, -1)
         self._visits += 1
-        shape = (self._view.directions, pixels)
+        shape = (self._differences.directions, pixels)
         return self._signs.signs(positions(x, rows), self._visits, shape)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:

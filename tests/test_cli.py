@@ -183,8 +183,10 @@ def test_list_prints_a_line_for_every_name_of_a_kind(kind):
 def test_list_tells_a_defences_paper_stage_fields_and_size():
     listed = " ".join(robustdeq("list", "defenses").out.split())
     assert "[network] An untied pre-activation residual network" in listed
-    assert "25,162 parameters on 8x8 digits, channels = 24, blocks = 2 federated" in listed
-    assert 'base, attack = { name = "pgd", steps = 7 } early-state' in listed
+    assert "25,162 parameters on 8x8 digits, channels = 24, blocks = 2" in listed
+    assert 'base, attack = { name = "pgd", steps = 7 } Towards Deep Learning' in listed
+    assert "NeurIPS 2020, W = (1 - m) I - A^T A + B - B^T, proposition 1" in listed
+    assert "reported there: CIFAR-10, 10M parameters: 93.6 % (with augmentation)" in listed
     assert "state = -, candidates = [1, 2, 3, 4, 5, 6, 8]" in listed
 
 

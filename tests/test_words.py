@@ -3,6 +3,7 @@
 import ast
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,48 @@ def test_every_mark_is_carried_by_a_test():
     marks = [each.partition(":")[0] for each in project["tool"]["pytest"]["ini_options"]["markers"]]
     text = "\n".join(path.read_text(encoding="utf-8") for path in (root / "tests").rglob("*.py"))
     assert [mark for mark in marks if f"pytest.mark.{mark}" not in text] == []
+
+
+CALLED_ELSEWHERE = {"retract", "emit"}  # by whoever withdraws a record; by `logging`
+
+
+def test_every_field_and_method_is_read_by_the_package_or_its_benchmarks():
+    """Bounds of a paper served one test, and what papers report was shown to nobody."""
+    own = [path for path in ROOT.rglob("*.py") if path.parent != ROOT / "testing"]
+    files = [*ROOT.rglob("*.py"), *(ROOT.parent / "benchmarks").rglob("*.py")]
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in files}
+    nodes = [node for tree in trees.values() for node in ast.walk(tree)]
+    read = {n.attr for n in nodes if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+    read |= {n.value for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    classes = [n for path in own for n in ast.walk(trees[path]) if isinstance(n, ast.ClassDef)]
+    unread = {
+        f"{each.name}.{name}" for each in classes for name in members(each) if name not in read
+    }
+    assert {name for name in unread if name.rpartition(".")[2] not in CALLED_ELSEWHERE} <= {
+        "Impostor.deceives"  # what a test of the zoo holds each of them to
+    }
+
+
+def members(node):
+    """The fields and methods of a class, but for what Python itself calls."""
+    for part in node.body:
+        if isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+            yield part.target.id
+        elif isinstance(part, ast.FunctionDef) and not part.name.startswith("__"):
+            yield part.name
+
+
+def test_every_function_is_read_by_the_package_or_its_benchmarks():
+    own = [path for path in ROOT.rglob("*.py") if ROOT / "testing" not in path.parents]
+    files = [*ROOT.rglob("*.py"), *(ROOT.parent / "benchmarks").rglob("*.py")]
+    words = Counter(
+        word for path in files for word in re.findall(r"\w+", path.read_text(encoding="utf-8"))
+    )
+    once = {
+        f"{path.stem}.{node.name}"
+        for path in own
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef) and words[node.name] == 1
+        if not node.decorator_list and not node.name.startswith("__")
+    }
+    assert once == {"flower.simulate"}  # for users who have Flower

@@ -50,9 +50,9 @@ def _list(options: Namespace) -> int:
 
 
 def _about(plugin: type) -> str:
-    """What it is in one line, and its size and fields in another if it has any."""
+    """What it is in one line, its size and fields in another, and what its paper says of it."""
     facts = [*_size(plugin), *_fields(plugin)]
-    return "\n".join([_line(plugin), *([", ".join(facts)] if facts else [])])
+    return "\n".join([_line(plugin), *([", ".join(facts)] if facts else []), *_paper(plugin)])
 
 
 def _size(plugin: type) -> list[str]:
@@ -98,11 +98,19 @@ def _plain(encoded: Any) -> str:
 
 
 def _line(plugin: type) -> str:
-    """The first paragraph of its docstring; of a defence, also stage and paper."""
-    sentence = " ".join((plugin.__doc__ or "").split("\n\n")[0].split())
-    if plugin.__dict__.get("card") is None:
-        return sentence
+    """The first paragraph of its docstring; of a defense, also its stage."""
     from robustdeq.defenses.base import Defense
 
-    assert issubclass(plugin, Defense)
-    return f"[{plugin.stage}] {sentence} {plugin.card.citation}"
+    sentence = " ".join((plugin.__doc__ or "").split("\n\n")[0].split())
+    return f"[{plugin.stage}] {sentence}" if issubclass(plugin, Defense) else sentence
+
+
+def _paper(plugin: type) -> list[str]:
+    """Where a defense comes from, and what its authors reported."""
+    from robustdeq.defenses.base import Defense
+
+    if not issubclass(plugin, Defense):
+        return []
+    card = plugin.card
+    source = ", ".join(filter(None, (card.title, card.citation, card.equation)))
+    return [source, *(f"reported there: {figure}" for figure in card.reported)]

@@ -29,11 +29,6 @@ class Attacked:
     crafted: Crafted
     judge: Judge
 
-    @property
-    def found(self) -> Samples:
-        """The most damaging input found for each sample."""
-        return self.samples.moved(self.crafted.x)
-
     @cached_property
     def verdict(self) -> Verdict:
         """What the judge says of these inputs."""

@@ -55,28 +55,5 @@ class MonotoneCell(Cell):
         return f
 
 
-def rate(margin: float, smoothness: float, alpha: float) -> float:
-    """q < 1 with |f(s) - f(s')| <= q |s - s'| for the Peaceman-Rachford operator f.
-
-    q^2 = 1 - 4 alpha m / (1 + alpha L)^2 for L = |I - W|_2, smallest at alpha = 1 / L: |s| is
-    nonexpansive, and |(I - alpha F) v|^2 = |(I + alpha F) v|^2 - 4 alpha <v, F v> with F = I - W.
-    So no input needs more than log(1 / tol) / log(1 / q) steps for an error tol, relative to its
-    start's.
-    """
-    return (1.0 - 4.0 * alpha * margin / (1.0 + alpha * smoothness) ** 2) ** 0.5
-
-
-def lipschitz_bound(injection: Float[Tensor, "width dim"], margin: float) -> float:
-    """|U|_2 / m, a Lipschitz constant of x -> z* in the Euclidean norm, whatever W is.
-
-    Pabbaraju, Winston and Kolter, ICLR 2021, theorem 1. It holds for the exact equilibrium: an
-    error |z - z*| <= e of a solver comes on top.
-
-    Args:
-        injection: U, in the units of x.
-    """
-    return torch.linalg.matrix_norm(injection, 2).item() / margin
-
-
 def _identity(like: Tensor) -> Tensor:
     return torch.eye(len(like), dtype=like.dtype, device=like.device)

@@ -82,6 +82,7 @@ def run(folder: Path, *arguments: object, workers: int = 1) -> Answer:
 
 def prepare(folder: Path, protocol: str = TINY, entrants: str = ENTRANTS) -> Path:
     """Write a protocol and a roster into the folder."""
+    folder.mkdir(exist_ok=True)
     (folder / "tiny.toml").write_text(protocol)
     (folder / "entrants.toml").write_text(entrants)
     return folder

@@ -6,10 +6,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from commands import TINY, is_sentence, prepare, run, samples, stamps
+from commands import ENTRANTS, TINY, is_sentence, prepare, run, samples, stamps
 
 from robustdeq.results.store import ResultStore
 from robustdeq.training import central
@@ -18,6 +19,7 @@ from robustdeq.training.step import optimise
 PAUSE = """
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 def pause(mark):
@@ -96,7 +98,16 @@ def started(
 ) -> subprocess.Popen:
     """A run in a process group of its own, once its workers have left these marks and pause."""
     (folder / "pause").touch()
-    process = subprocess.Popen(
+    process = begun(folder, plugins, workers)
+    while not all((folder / mark).exists() for mark in marks):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    return process
+
+
+def begun(folder: Path, plugins: Sequence[str] = (), workers: int = 2) -> subprocess.Popen:
+    """A run in a process group of its own."""
+    return subprocess.Popen(
         [
             sys.executable, "-m", "robustdeq", "run", folder / "tiny.toml", "--entrant",
             folder / "entrants.toml", "--results", folder / "runs", "--workers", str(workers),
@@ -105,10 +116,6 @@ def started(
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         preexec_fn=_hear_interrupts,
     )  # fmt: skip
-    while not all((folder / mark).exists() for mark in marks):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    return process
 
 
 def _hear_interrupts():
@@ -174,6 +181,51 @@ def test_what_a_killed_worker_was_at_is_done_once_more(uninterrupted, tmp_path, 
     out, _ = process.communicate()
     assert process.returncode == 0, out
     assert samples(tmp_path / "runs") == samples(uninterrupted / "runs")
+
+
+KILLED = "robustdeq: a worker process was killed, for lack of memory perhaps; what finished is"
+LONG = TINY.replace("queries = 5", "queries = 800")
+ONE = ENTRANTS.partition("\n\n")[0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").exists(), reason="workers are told apart by their clocks")
+def test_a_killed_worker_in_a_shipped_trial_is_told_and_the_same_command_goes_on(tmp_path):
+    """Since guests have processes of their own, no test killed one of the others."""
+    folder = prepare(tmp_path / "killed", LONG, ONE)
+    process = begun(folder)
+    while not list(folder.glob("runs/records/*.parquet")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    kept = stamps(folder / "runs/records") | stamps(folder / "runs/checkpoints")
+    os.kill(busiest(process.pid), signal.SIGKILL)
+    out, _ = process.communicate()  # returns when the last process that could write has died
+    assert process.returncode == 3, out
+    assert KILLED in out
+    assert "Traceback" not in out
+    assert len(list(folder.glob("runs/unfinished/*.json"))) == 1
+    assert stamps(folder / "runs/records") | stamps(folder / "runs/checkpoints") == kept
+
+    assert run(folder).code == 0
+    after = stamps(folder / "runs/records") | stamps(folder / "runs/checkpoints")
+    assert {name: after[name] for name in kept} == kept
+    whole = prepare(tmp_path / "whole", LONG, ONE)
+    assert run(whole).code == 0
+    assert samples(folder / "runs") == samples(whole / "runs")
+
+
+def busiest(parent: int) -> int:
+    """The child that computes, and does not wait."""
+
+    def clocks():
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        stats = {int(pid): Path(f"/proc/{pid}/stat").read_text().split() for pid in children}
+        return {pid: int(stat[13]) for pid, stat in stats.items()}  # ticks in user mode
+
+    before = clocks()
+    time.sleep(0.3)
+    after = clocks()
+    return max(before, key=lambda pid: after.get(pid, 0) - before[pid])
 
 
 def test_an_interrupt_with_one_worker_keeps_what_is_finished(tmp_path, monkeypatch):

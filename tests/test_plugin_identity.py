@@ -15,13 +15,14 @@ from robustdeq.audits.battery import own_audits
 from robustdeq.defenses.base import Card, Defense, Task, Wrapper
 from robustdeq.defenses.trades import Trades
 from robustdeq.defenses.vanilla import Vanilla
-from robustdeq.engines.training import require_same
+from robustdeq.engines import matrix
 from robustdeq.entrant import Entrant
 from robustdeq.errors import ContractViolation, SpecError
 from robustdeq.registry import load_file
 from robustdeq.results.store import ResultStore
 from robustdeq.spec import canonical, decode, encode
 from robustdeq.training.central import build
+from robustdeq.training.trained import require_same
 
 HEAD = """
 from dataclasses import dataclass
@@ -472,6 +473,45 @@ class TestRuns:
         assert answer.code == 3
         assert "whose content is no part of the plug-in's identity" in answer.err
         assert "Traceback" not in answer.err
+
+    def with_weights(self, folder, hook):
+        """An entrant whose field names a file."""
+        (folder / "w.bin").write_bytes(b"1")
+        (folder / "mine.py").write_text(source(hook, fields='weights: str = ""'))
+        weights = '{ name = "mine", weights = "w.bin", base = "explicit" }'
+        roster = f"[[entrants]]\ndefense = {weights}\nrecipe = {{ epochs = 1 }}\n"
+        (folder / "entrants.toml").write_text(roster)
+
+    def test_a_file_that_is_edited_amid_the_training_fails_it_in_a_sentence(self, folder):
+        """It was entered under the new file's name, and looked up under the old one's."""
+        edit = "Path(__file__).with_name('w.bin').write_bytes(b'2')"
+        self.with_weights(folder, f"def calibrate(self, target, batch, noise): {edit}; return {{}}")
+        answer = self.go(folder)
+        assert answer.code == 3
+        assert "has changed while this command runs; run the same command again" in answer.err
+        assert "Traceback" not in answer.err
+        entered = [path.parent.name for path in folder.glob("runs/entrants/*/entrant.json")]
+        assert len(entered) == 1  # the network below it
+        assert self.go(folder).code == 0
+
+    def test_a_file_that_is_edited_between_training_and_attack_is_told(self, folder, monkeypatch):
+        """It was a KeyError."""
+        self.with_weights(folder, TRANSFORM.format("x"))
+        run_jobs = matrix.run_jobs
+
+        def edited(jobs, where, done):
+            def then(outcome):
+                (folder / "w.bin").write_bytes(b"2")
+                return done(outcome)
+
+            return run_jobs(jobs, where, then)
+
+        monkeypatch.setattr(matrix, "run_jobs", edited)
+        answer = self.go(folder)
+        assert answer.code == 3
+        assert "has changed while this command runs; run the same command again" in answer.err
+        assert "Traceback" not in answer.err
+        assert self.go(folder).code == 0
 
     def test_an_edited_attack_is_another_protocol_and_says_what_changed(self, folder):
         text = (

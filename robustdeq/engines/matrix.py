@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 from robustdeq.engines.local import Job, Place, no_more, run_jobs
-from robustdeq.engines.outcome import Outcome
+from robustdeq.engines.outcome import Outcome, failed
 from robustdeq.engines.row import Row
 from robustdeq.engines.training import bases, loaded, trainings
 from robustdeq.entrant import Entrant
+from robustdeq.errors import SpecError
+from robustdeq.training.trained import require_same
 
 
 def fill(
@@ -44,18 +46,31 @@ def fill(
     def job_done(outcome: Outcome) -> list[Job]:
         following = []
         for entrant in outcome.finished:
-            if entrant.id not in left:  # trained, and not attacked yet
-                attacks = lacking[entrant.id].attacks(images)
-                left[entrant.id] = len(attacks)
+            name = next(name for name, row in lacking.items() if row.entrant == entrant)
+            if name in left:
+                left[name] -= 1
+            elif changed := _changed(entrant, name):
+                refused.append(changed)
+                continue
+            else:  # trained, and not attacked yet
+                attacks = lacking[name].attacks(images)
+                left[name] = len(attacks)
                 following += attacks
-            else:
-                left[entrant.id] -= 1
-            if not left[entrant.id]:
+            if not left[name]:
                 row_done(entrant)
         return following
 
-    own = trainings(entrants, *shared)
-    return refused + made + run_jobs(own, where, job_done)
+    made += run_jobs(trainings(entrants, *shared), where, job_done)
+    return refused + made  # in this order: the run has refused rows as well
+
+
+def _changed(entrant: Entrant, begun: str) -> Outcome | None:
+    """The failure of an entrant whose files are not those any more that its row began with."""
+    try:
+        require_same(entrant.chain, begun, entrant.id)
+    except SpecError as error:
+        return Outcome((), (failed(entrant.chain, error),))
+    return None
 
 
 def _fit(rows: Sequence[Row]) -> tuple[dict[str, Row], list[Outcome]]:

@@ -13,7 +13,7 @@ from robustdeq.defenses.base import Task
 from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.engines.outcome import Outcome, bar_line, failed, say
 from robustdeq.engines.pools import Job, guests, watched
-from robustdeq.engines.training import loaded, require_same
+from robustdeq.engines.training import loaded
 from robustdeq.entrant import Entrant
 from robustdeq.errors import AlreadyStored, CheckpointError, StoreError
 from robustdeq.evaluation.adaptive import derived_columns
@@ -25,7 +25,7 @@ from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
 from robustdeq.training.central import build
 from robustdeq.training.loops.base import check
-from robustdeq.training.trained import find_trained, require_digest
+from robustdeq.training.trained import find_trained, require_digest, require_same
 from robustdeq.workbench import run_trial, trained_bench
 
 

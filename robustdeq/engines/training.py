@@ -11,10 +11,10 @@ from robustdeq.data.base import DataSet
 from robustdeq.engines.outcome import Outcome, bar_line, failed
 from robustdeq.engines.pools import Job, guests, watched
 from robustdeq.entrant import Entrant
-from robustdeq.errors import SpecError, StoreError
+from robustdeq.errors import StoreError
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.results.store import ResultStore
-from robustdeq.training.trained import ensure_trained
+from robustdeq.training.trained import ensure_trained, require_same
 
 
 @dataclass(frozen=True)
@@ -76,19 +76,6 @@ def trainings(
         Training(protocol, group, tuple(one.id for one in group), results, device, progress)
         for group in shared
     ]
-
-
-def require_same(chain: str, before: str, now: str) -> None:
-    """Refuse to go on with a plug-in whose files have changed, under the name of the old ones.
-
-    Raises:
-        SpecError: two ids of one entrant or trial differ.
-    """
-    if before != now:
-        raise SpecError(
-            f"{chain}: a plug-in's source, or a file that it reads, has changed while this command "
-            f"runs; run the same command again"
-        )
 
 
 def reloaded(protocol: Protocol) -> DataSet:

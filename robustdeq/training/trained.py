@@ -11,7 +11,7 @@ from torch import Tensor
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Batch, DefendedModel, Task
 from robustdeq.entrant import Entrant
-from robustdeq.errors import CheckpointError, DataError
+from robustdeq.errors import CheckpointError, DataError, SpecError
 from robustdeq.hints import hint
 from robustdeq.models.base import Classifier, parameter_count
 from robustdeq.noise import NoiseStream
@@ -96,7 +96,7 @@ def ensure_trained(
         SpecError, CheckpointError, StoreError: as training, loading and writing do.
     """
     require_digest(entrant, data)
-    task = Task(data.shape, data.classes)
+    task, begun = Task(data.shape, data.classes), entrant.id
     found = find_trained(store, entrant)
     if found is not None and _weights(store, entrant).exists():
         _network(store, entrant, task, device, found.checkpoint)
@@ -108,6 +108,7 @@ def ensure_trained(
         return _enter(store, entrant, model, checkpoint, data, log)
     resume = store.entrants / entrant.id / "unfinished.safetensors"
     model, log = train(entrant, data, device, resume, bar_line)
+    require_same(entrant.chain, begun, entrant.id)
     checkpoint = save_checkpoint(_weights(store, entrant), model)
     trained = _enter(store, entrant, model, checkpoint, data, log)
     resume.unlink(missing_ok=True)
@@ -125,6 +126,19 @@ def require_digest(entrant: Entrant, data: DataSet) -> None:
             f"{entrant.chain} is to be trained on data of digest {entrant.data[:16] or 'none'}, "
             f"but this has {found[:16]}: the files have changed meanwhile, so run the same command "
             f"again; in a program, enter it by `Protocol.entered`, or `Entrant.trained_on`"
+        )
+
+
+def require_same(chain: str, before: str, now: str) -> None:
+    """Refuse to go on with a plug-in whose files have changed, under the name of the old ones.
+
+    Raises:
+        SpecError: two ids of one entrant or trial differ.
+    """
+    if before != now:
+        raise SpecError(
+            f"{chain}: a plug-in's source, or a file that it reads, has changed while this command "
+            f"runs; run the same command again"
         )
 
 
@@ -162,6 +176,7 @@ def _enter(
     log: list[dict[str, Any]],
 ) -> Trained:
     """Calibrate on the held-out images and write the entrant's entry, the last step of training."""
+    begun = entrant.id
     device = next(model.parameters()).device
     split, threat = data.held_out.to(device), entrant.recipe.threat
     assert threat is not None, "training would have refused"
@@ -182,6 +197,7 @@ def _enter(
         "randomised": randomised,
         "log": log,
     }
+    require_same(entrant.chain, begun, entrant.id)  # an entry is of what it was computed with
     text = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     write(store.entrants / entrant.id / "entrant.json", text.encode())
     return Trained(checkpoint, calibration, randomised)

@@ -214,6 +214,16 @@ def test_check_refuses_what_has_no_promises(tmp_path):
     assert robustdeq("check", "explict").refuses("did you mean 'explicit'?")
 
 
+@pytest.mark.parametrize("command", ["run", "train", "audit"])
+def test_nothing_is_trained_into_a_folder_of_an_older_schema(tmp_path, command):
+    """`run` stopped once it had trained, `train` went on to the end."""
+    old = shutil.copytree(REPOSITORY / "tests/results/records_v1", tmp_path / "old")
+    named = {"run": ("--entrant", "explicit"), "train": ("explicit",), "audit": ("explicit",)}
+    answer = robustdeq(command, *named[command], "--results", old, "--quiet", "--workers", 1)
+    assert answer.refuses("records of schema 1", f"`robustdeq migrate {old}`")
+    assert not (old / "checkpoints").exists()
+
+
 def test_boards_reports_and_help_work_without_torch(folder):
     code = """
         import sys

@@ -9,11 +9,11 @@ from robustdeq.cli.options import (
     add_results,
     chosen_entries,
     data_of,
+    growing_store,
     own_defenses,
     refuse_failures,
     tell_changes,
 )
-from robustdeq.results.store import ResultStore
 
 _ABOUT = """\
 Run every audit on an entrant and say whether its figure can be believed.
@@ -84,7 +84,7 @@ def _audit(options: Namespace) -> int:
     data = data_of(protocol)
     images = len(data.test)
     where = place(options.device, options.workers, options.threads, options.plugin)
-    store = ResultStore(options.results)
+    store = growing_store(options.results)
     entries = chosen_entries([options.entrant] if options.entrant else [], own, options.protocol)
     settings = (options.results, where.device, options.again, not options.quiet)
     seed = protocol.training_seeds[0] if options.seed is None else options.seed

@@ -84,6 +84,17 @@ def protocol_of(store: ResultStore, name: str | None) -> str:
     return chosen
 
 
+def growing_store(root: Path) -> ResultStore:
+    """A results folder that a command is going to add to.
+
+    Raises:
+        StoreError: it is of an older schema, which is told before anything is trained.
+    """
+    store = ResultStore(root)
+    store.require_current()
+    return store
+
+
 def own_defenses(paths: list[str]) -> list[str]:
     """Load lone files; returns the chains by which their defences enter, wrappers around the stock
     DEQ.

@@ -11,6 +11,7 @@ from robustdeq.cli.options import (
     add_seeds,
     chosen_entries,
     data_of,
+    growing_store,
     own_defenses,
     refuse_failures,
     tell_changes,
@@ -85,7 +86,7 @@ def _run(options: Namespace) -> int:
     for entry in entries:
         entry.require_images(images)
         protocol.require_variety(data.test.labels, entry.images)
-    store = ResultStore(options.results)
+    store = growing_store(options.results)
     store.write_protocol(protocol.name, protocol.resolved(images))
     leaderboard(store, protocol.name)  # a damaged record is told before hours are spent
     settings = (options.results, where.device, options.again, not options.quiet)

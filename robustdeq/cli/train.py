@@ -10,11 +10,11 @@ from robustdeq.cli.options import (
     add_seeds,
     chosen_entries,
     data_of,
+    growing_store,
     own_defenses,
     refuse_failures,
     tell_changes,
 )
-from robustdeq.results.store import ResultStore
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -47,7 +47,7 @@ def _train(options: Namespace) -> int:
     data = data_of(protocol)
     entrants = protocol.lineup((entry.entrant for entry in entries), data, options.seed)
     where = place(options.device, options.workers, options.threads, options.plugin)
-    store = ResultStore(options.results)
+    store = growing_store(options.results)
     tell_changes(store, entrants)
     shared = protocol, options.results, where.device, not options.quiet
 

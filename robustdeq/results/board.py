@@ -54,15 +54,28 @@ def _controlled(evidence: list[Evidence], standings: list[Standing]) -> list[Pai
 
 
 def _withdrawn(store: ResultStore, protocol: ResolvedProtocol) -> list[str]:
-    """A sentence for every retracted figure of the protocol that nothing has replaced yet."""
+    """A sentence for every retracted figure of the protocol that nothing has replaced yet.
+
+    Nor may a retracted record be deleted: of one that is missing nobody can say whose it was.
+    """
     return [
-        _sentence(record, retraction)
+        _missing(retraction) if record is None else _sentence(record, retraction)
         for record, retraction in store.withdrawn()
-        if record.data["digest"] == protocol.data["digest"]
-        and record.threat == protocol.threat
-        and record.column in protocol.columns
-        and not store.finished(record.trial, record.checkpoint)
+        if record is None
+        or (
+            record.data["digest"] == protocol.data["digest"]
+            and record.threat == protocol.threat
+            and record.column in protocol.columns
+            and not store.finished(record.trial, record.checkpoint)
+        )
     ]
+
+
+def _missing(retraction: Retraction) -> str:
+    return (
+        f"A record was retracted ({retraction.reason}) and is missing: restore "
+        f"records/{retraction.stem}.parquet."
+    )
 
 
 def _sentence(record: Record, retraction: Retraction) -> str:

@@ -90,10 +90,10 @@ class ResultStore:
         self._prove(file for file in found if file.record.stem not in withdrawn)
         return [file.record for file in found]
 
-    def withdrawn(self) -> list[tuple[Record, Retraction]]:
-        """Every retracted record, unproven, with its retraction."""
-        retractions = self.retractions().items()
-        return [(self._open(self._find(stem)).record, each) for stem, each in retractions]
+    def withdrawn(self) -> list[tuple[Record | None, Retraction]]:
+        """Every retracted record, unproven, with its retraction; None where its file is missing."""
+        found = [(self._find(each.stem), each) for each in self.retractions().values()]
+        return [(self._open(p).record if p.exists() else None, each) for p, each in found]
 
     def verdicts(self, record: Record) -> Verdicts:
         """What a record says of each image, proven.

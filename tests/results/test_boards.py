@@ -123,6 +123,21 @@ def test_a_retracted_figure_stays_in_a_footnote_until_it_is_replaced(store):
     assert "retracted" not in render(store, "tiny-v1", "md")
 
 
+def test_a_board_tells_of_a_retracted_record_that_is_missing_and_prints_the_others(store):
+    """It stopped at the file, and no row was printed."""
+    store.write_protocol("tiny-v1", protocol())
+    record = add(store, "vanilla", survivors(6))
+    add(store, "trades", survivors(5))
+    store.retract(record.stem, "warm judge")
+    (store.records / f"{record.stem}.parquet").unlink()
+    text = render(store, "tiny-v1", "md")
+    assert "| trades" in text
+    assert (
+        f"A record was retracted (warm judge) and is missing: restore "
+        f"records/{record.stem}.parquet." in text
+    )
+
+
 def test_an_unknown_format_offers_the_nearest(tmp_path):
     with pytest.raises(UnknownName, match="did you mean 'json'"):
         render(tiny_store(tmp_path), "tiny-v1", "jsonl")

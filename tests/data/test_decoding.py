@@ -47,6 +47,14 @@ def of(array, *planes):
     return Image.fromarray(np.dstack([array, *planes]) if planes else array)
 
 
+def premultiplied(image):
+    """A TIFF whose colors are stored as products with their alpha: ExtraSamples 1 instead of 2."""
+    tag = struct.pack("<HHIH", 338, 3, 1, 2)
+    data = stored(image, "TIFF")
+    assert data.count(tag) == 1
+    return data.replace(tag, struct.pack("<HHIH", 338, 3, 1, 1))
+
+
 def palette(image, **options):
     return stored(image.convert("P", palette=Image.Palette.ADAPTIVE), **options)
 
@@ -58,6 +66,7 @@ LOSSLESS = {
     "PPM": partial(stored, of(COLOR), "PPM"),
     "lossless WebP": partial(stored, of(COLOR), "WEBP", lossless=True),
     "an opaque alpha channel": partial(stored, of(COLOR, OPAQUE)),
+    "opaque and premultiplied": partial(premultiplied, of(COLOR, OPAQUE)),
     "a palette": partial(palette, of(COLOR)),
     "a palette with an opaque entry": partial(palette, of(COLOR), transparency=b"\xff"),
     "a GIF of one frame": partial(palette, of(COLOR), form="GIF"),
@@ -74,6 +83,7 @@ def test_color_is_read_as_it_is_stored(make):
 GRAYS = {
     "PNG": partial(stored, of(GRAY)),
     "an opaque alpha channel": partial(stored, of(GRAY, OPAQUE)),
+    "opaque and premultiplied": partial(premultiplied, of(GRAY, OPAQUE)),
     "a gray palette": partial(palette, of(GRAY)),
     "equal channels": partial(stored, of(GRAY, GRAY, GRAY)),
     "TIFF": partial(stored, of(GRAY), "TIFF"),
@@ -154,6 +164,8 @@ REFUSED = {
     "Lab": (stored(Image.new("LAB", (2, 2)), "TIFF"), "color mode LAB"),
     "transparent color": (stored(of(COLOR, SHEER)), "transparent"),
     "transparent gray": (stored(of(GRAY, SHEER)), "transparent"),
+    "premultiplied color": (premultiplied(of(COLOR, SHEER)), "transparent"),
+    "premultiplied gray": (premultiplied(of(GRAY, SHEER)), "transparent"),
     "a transparent gray level": (stored(of(GRAY), transparency=127), "transparent"),
     "a transparent color key": (stored(of(COLOR), transparency=(0, 128, 127)), "transparent"),
     "a transparent palette": (palette(of(COLOR), transparency=0), "transparent"),

@@ -5,12 +5,14 @@ import math
 import pytest
 import torch
 
-from robustdeq.errors import SpecError
-from robustdeq.objectives.base import View
+from robustdeq.errors import ContractViolation, SpecError
+from robustdeq.models.equilibrium_surface import EquilibriumSurface
+from robustdeq.objectives.base import Objective, View
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.dlr import DLR
 from robustdeq.objectives.margin import Margin
 from robustdeq.objectives.transient_margin import TransientMargin
+from robustdeq.testing.toys import TASK, tiny_deq
 
 every_objective = pytest.mark.parametrize(
     "objective", [CrossEntropy(), DLR(), Margin()], ids=lambda o: o.plugin_name()
@@ -93,3 +95,38 @@ def test_the_transient_margin_says_what_it_reads():
         TransientMargin()(View(LOGITS), Y)
     with pytest.raises(SpecError, match="first -1; expected the number of a state"):
         TransientMargin(-1)
+
+
+class Writes(Objective):
+    """An objective that changes what it is shown, where whoever shows it goes on to read."""
+
+    def __init__(self, part):
+        self.part = part
+
+    @classmethod
+    def plugin_name(cls):
+        return "writes"
+
+    def __call__(self, view, y, target=None):
+        getattr(view, self.part).mul_(-1.0)
+        return Margin()(view, y, target)
+
+
+@pytest.mark.parametrize("part", ["logits", "states", "residuals", "path_logits"])
+def test_an_objective_that_writes_into_its_view_is_named(part):
+    """Attacks then read other logits than the network's, and candidates were chosen by them."""
+    steps = torch.rand(3, 2, 4)
+    view = View(LOGITS.clone(), steps.clone(), steps[..., 0].clone(), steps.clone())
+    with pytest.raises(ContractViolation, match=f"'writes' wrote into the {part} that it was"):
+        Writes(part).score(view, Y)
+    with torch.inference_mode():
+        assert Margin().score(View(LOGITS.clone()), Y).shape == (2,)
+
+
+def test_an_attack_with_an_objective_that_writes_is_refused():
+    model = tiny_deq().eval().requires_grad_(False)
+    surface = EquilibriumSurface(model)
+    x, y = torch.rand(2, *TASK.shape), torch.tensor([0, 1])
+    for ask in (surface.value, surface.value_and_grad):
+        with pytest.raises(ContractViolation, match="'writes' wrote into the logits"):
+            ask(x, y, Writes("logits"), None)

@@ -57,7 +57,7 @@ class EquilibriumSurface(StateSurface):
         self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
     ) -> Reading:
         logits, state = self._deployed_logits(x, rows, self._best.under(objective))
-        value = objective(View(logits), y, target)
+        value = objective.score(View(logits), y, target)
         if rows is not None:
             self._best.put(rows, state.z, value)
         return Reading(value, logits)
@@ -116,7 +116,7 @@ class EquilibriumSurface(StateSurface):
         with torch.enable_grad():
             z = state.z.clone().requires_grad_()
             logits = self._model.readout(z)
-            value = objective(View(logits), y, target)
+            value = objective.score(View(logits), y, target)
             g = gradient_of(value.sum(), z)
         adjoint_problem = AdjointProblem(problem, z, g)
         warm = None if rows is None else self._adjoints.get(rows, g)

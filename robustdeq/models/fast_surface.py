@@ -75,7 +75,7 @@ class FastSurface(StateSurface):
     ) -> Reading:
         z = self._solve(x, rows, self._best.under(objective))
         logits = self._model.readout(z)
-        value = objective(View(logits), y, target)
+        value = objective.score(View(logits), y, target)
         if rows is not None:
             self._best.put(rows, z, value)
         return Reading(value, logits)
@@ -92,7 +92,7 @@ class FastSurface(StateSurface):
             fz = problem(z)
             ahead = fz.detach().requires_grad_()
             logits = self._model.readout(ahead)
-            value = objective(View(logits), y, target)
+            value = objective.score(View(logits), y, target)
             g = gradient_of(value.sum(), ahead)
         v = g if rows is None else g + self._products.get(rows, torch.zeros_like(g))
         gradient, product = gradients_of(fz, (leaf, z), v)

@@ -38,7 +38,7 @@ class PathSurface(StateSurface):
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             view = self._view(leaf, rows, objective.needs)
-            value = objective(view, y, target)
+            value = objective.score(view, y, target)
             gradient = gradient_of(value.sum(), leaf)
         return Reading(value.detach(), view.logits.detach(), gradient)
 

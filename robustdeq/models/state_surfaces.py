@@ -119,13 +119,13 @@ class SimultaneousSurface(StateSurface):
             with torch.enable_grad():
                 z = z.detach().requires_grad_()
                 fz = fixed(z)
-                value = objective(View(self._model.readout(z)), y, target)
+                value = objective.score(View(self._model.readout(z)), y, target)
                 g = gradient_of(value.sum(), z)
             z, s = fz.detach(), gradient_of(fz, z, s) + g
         with torch.enable_grad():
             gradient = gradient_of(problem(z), leaf, s)
         logits = self._model.readout(z)
-        return Reading(objective(View(logits), y, target), logits, gradient)
+        return Reading(objective.score(View(logits), y, target), logits, gradient)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         problem = self._problem(x, rows)

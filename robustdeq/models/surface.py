@@ -90,7 +90,7 @@ class NetworkSurface(Surface):
     ) -> Reading:
         """The objective without a graph."""
         view = self._view(x, rows, objective.needs)
-        return Reading(objective(view, y, target), view.logits)
+        return Reading(objective.score(view, y, target), view.logits)
 
     @abstractmethod
     def _gradient(
@@ -175,7 +175,7 @@ class AutogradSurface(NetworkSurface):
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             logits = self._differentiable(leaf, rows)
-            value = objective(View(logits), y, target)
+            value = objective.score(View(logits), y, target)
             gradient = gradient_of(value.sum(), leaf)
         return Reading(value.detach(), logits.detach(), gradient)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from robustdeq.errors import SpecError
+from robustdeq.errors import ContractViolation, SpecError
 from robustdeq.registry import Plugin
 
 
@@ -19,6 +19,11 @@ class View:
     states: Float[Tensor, "steps batch dim"] | None = None
     residuals: Float[Tensor, "steps batch"] | None = None
     path_logits: Float[Tensor, "steps batch classes"] | None = None
+
+    def writes(self) -> dict[str, int]:
+        """How often each part was written into, by name."""
+        shown = {name: part for name, part in vars(self).items() if part is not None}
+        return {n: 0 if part.is_inference() else part._version for n, part in shown.items()}
 
 
 class Objective(Plugin, ABC):
@@ -44,6 +49,21 @@ class Objective(Plugin, ABC):
                 "show; use the surrogate 'solver-path'"
             )
         return part
+
+    def score(self, view: View, y: Tensor, target: Tensor | None = None) -> Tensor:
+        """What the objective says of a view, which whoever shows it goes on to report.
+
+        Raises:
+            ContractViolation: it has written into the view.
+        """
+        before = view.writes()
+        found = self(view, y, target)
+        if written := [name for name, count in view.writes().items() if count != before[name]]:
+            raise ContractViolation(
+                f"objective {self.plugin_name()!r} wrote into the {' and '.join(written)} that it "
+                f"was shown; work on a copy: `logits = logits - 1` instead of `logits -= 1`"
+            )
+        return found
 
     @abstractmethod
     def __call__(

@@ -72,7 +72,7 @@ class _Differenced(NetworkSurface):
         near = (x.flatten(1)[:, None] + offsets).reshape(-1, *x.shape[1:])
         who = torch.arange(len(x), device=x.device).repeat_interleave(2 * count)
         logits = self._answers(near, positions(x, rows)[who])
-        values = objective(View(logits), y[who], None if target is None else target[who])
+        values = objective.score(View(logits), y[who], None if target is None else target[who])
         self.cost.add(calls=len(near))
         up, down = values.reshape(len(x), 2, count).unbind(1)
         slopes = (up - down) / (2 * step)

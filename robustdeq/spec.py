@@ -21,6 +21,7 @@ from robustdeq.errors import SpecError, nearest
 from robustdeq.registry import Plugin, find
 
 T = TypeVar("T")
+_SCALARS = (Fraction, float, int, bool, str)
 _IDENTITY = ("name", "version", "content")  # what a plug-in's table says beside its fields
 
 
@@ -84,7 +85,12 @@ def decode(wanted: type[T], data: Any, where: str = "") -> T:
 
 def digest(value: Any, length: int = 16) -> str:
     """The identity of a spec value: hex SHA-256 of its canonical JSON, cut to `length` digits."""
-    return hashlib.sha256(canonical(encode(value)).encode()).hexdigest()[:length]
+    return plain_digest(encode(value), length)
+
+
+def plain_digest(data: Any, length: int = 16) -> str:
+    """The identity of a spec value that is encoded already."""
+    return hashlib.sha256(canonical(data).encode()).hexdigest()[:length]
 
 
 def canonical(data: Any) -> str:
@@ -101,9 +107,11 @@ def _is_default(field: dataclasses.Field, value: Any) -> bool:
 
 
 def _decode(wanted: Any, data: Any, where: str) -> Any:
-    origin = get_origin(wanted)
     if wanted is Any:
         return data
+    if wanted in _SCALARS:
+        return _decode_scalar(wanted, data, where)
+    origin = get_origin(wanted)
     if origin in (Union, types.UnionType):
         return _decode_optional(wanted, data, where)
     if origin is Literal:
@@ -112,14 +120,15 @@ def _decode(wanted: Any, data: Any, where: str) -> Any:
         return _decode_tuple(get_args(wanted), data, where)
     if origin is dict:
         _expect(isinstance(data, dict), "a table", data, where)
-        item = get_args(wanted)[1]
+        if (item := get_args(wanted)[1]) is Any:
+            return dict(data)
         return {key: _decode(item, entry, f"{where}.{key}") for key, entry in data.items()}
     if isinstance(wanted, type) and issubclass(wanted, Plugin):
         return _decode_plugin(wanted, data, where)
     if dataclasses.is_dataclass(wanted):
         _expect(isinstance(data, dict), "a table", data, where)
         return _decode_fields(typing.cast(type, wanted), data, where)
-    return _decode_scalar(wanted, data, where)
+    raise TypeError(f"specs have no fields of type {wanted!r}")  # our own impossibility
 
 
 def _decode_scalar(wanted: type, data: Any, where: str) -> Any:
@@ -132,11 +141,9 @@ def _decode_scalar(wanted: type, data: Any, where: str) -> Any:
     if wanted is int:
         _expect(isinstance(data, int) and not isinstance(data, bool), "an integer", data, where)
         return data
-    if wanted in (bool, str):
-        word = {bool: "true or false", str: "a text"}[wanted]
-        _expect(isinstance(data, wanted), word, data, where)
-        return data
-    raise TypeError(f"specs have no fields of type {wanted!r}")  # our own impossibility
+    word = {bool: "true or false", str: "a text"}[wanted]
+    _expect(isinstance(data, wanted), word, data, where)
+    return data
 
 
 def _decode_fraction(data: Any, where: str) -> Fraction:
@@ -192,16 +199,12 @@ def _decode_plugin(wanted: type[Plugin], data: Any, where: str) -> Plugin:
 
 
 def _decode_fields(wanted: type, data: dict, where: str) -> Any:
-    hints = _hints(wanted)
-    fields = {field.name: field for field in dataclasses.fields(wanted) if field.init}
+    hints, required = _hints(wanted), _required(wanted)
     for key in data:
-        if key not in fields:
-            raise SpecError(f"{_at(where)}unknown key {key!r}; {nearest(str(key), fields)}")
-    for name, field in fields.items():
-        required = (
-            field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        )
-        if required and name not in data:
+        if key not in required:
+            raise SpecError(f"{_at(where)}unknown key {key!r}; {nearest(str(key), required)}")
+    for name, needed in required.items():
+        if needed and name not in data:
             raise SpecError(f"{_at(where)}key {name!r} is missing; it has no default")
     prefix = f"{where}." if where else ""
     values = {key: _decode(hints[key], entry, prefix + key) for key, entry in data.items()}
@@ -211,6 +214,16 @@ def _decode_fields(wanted: type, data: dict, where: str) -> Any:
 @cache
 def _hints(wanted: type) -> dict[str, Any]:
     return typing.get_type_hints(wanted)
+
+
+@cache
+def _required(wanted: type) -> dict[str, bool]:
+    """The fields that a table may have, and whether it has to."""
+    return {
+        field.name: field.default is field.default_factory is dataclasses.MISSING
+        for field in dataclasses.fields(wanted)
+        if field.init
+    }
 
 
 def _located(build: Callable[[], Any], where: str) -> Any:

@@ -6,7 +6,7 @@ Nothing here knows a plug-in, so that a reader recomputes every name from the te
 from collections.abc import Mapping
 from typing import Any
 
-from robustdeq.spec import digest
+from robustdeq.spec import plain_digest
 
 _OPTIONAL = ("recipe", "seed", "data")  # left out where they are empty, as every default is
 
@@ -22,7 +22,7 @@ def specification(entrant: Mapping[str, Any]) -> dict[str, Any]:
 
 def entrant_id(entrant: Mapping[str, Any]) -> str:
     """The name of an entrant's folder, and of its weights if it is trained: 16 hex digits."""
-    return digest(specification(entrant))
+    return plain_digest(specification(entrant))
 
 
 def trial_id(
@@ -36,7 +36,7 @@ def trial_id(
     Args:
         entrant: encoded, or as a record has it; the others encoded.
     """
-    return digest(
+    return plain_digest(
         {
             "entrant": specification(entrant),
             "column": dict(column),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from robustdeq.results.flags import CONVERGED, INCONSTANT
 from robustdeq.results.identity import trial_id
 from robustdeq.results.record import Record
 from robustdeq.results.tables import to_numpy
-from robustdeq.results.verdicts import Verdicts, misshapen, read_verdicts
+from robustdeq.results.verdicts import ALWAYS, Verdicts, misshapen, read_verdicts
 
 _PROVING = {"audit": ("samples", "audit"), "map": ("samples", "states")}  # by goal
+# table -> the columns that are looked at, and those that are where they exist; else all.
+COLUMNS = MappingProxyType({"samples": (ALWAYS, ("survival",))})
 SLACK = 1e-6  # of a distance beyond the radius: float32 rounding, as `ThreatModel.contains` allows
 _ROUNDING = 1e-6  # of a figure that is computed again
 _UNSETTLED = 0.05  # of images whose answers differ from batch to batch, where no flag says so

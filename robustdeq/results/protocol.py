@@ -22,8 +22,8 @@ def covers(column: dict[str, Any], wanted: dict[str, Any]) -> bool:
     if column == wanted:
         return True
     n, most = column.get("images"), wanted.get("images")
-    alike = {**column, "images": None} == {**wanted, "images": None}
-    return alike and n is not None and (most is None or n < most)
+    fewer = n is not None and (most is None or n < most)
+    return fewer and {**column, "images": most} == {"images": most, **wanted}
 
 
 def places(order: str, images: int | None, there: int) -> list[int]:

@@ -57,9 +57,10 @@ class RecordFile:
         content = read(path)
         try:
             self._file = pq.ParquetFile(pa.BufferReader(content))
+            self._schema = self._file.schema_arrow
             footer = int.from_bytes(content[-_TAIL:-4], "little")
             digest = hashlib.sha256(memoryview(content)[: -_TAIL - footer]).hexdigest()
-            recorded = (self._file.schema_arrow.metadata or {}).get(_DIGEST, b"").decode()
+            recorded = (self._schema.metadata or {}).get(_DIGEST, b"").decode()
             whole = digest == recorded
             text = self._file.read([_TEXT], use_threads=False)[_TEXT][0].as_py() if whole else ""
         except _BROKEN as error:
@@ -67,7 +68,7 @@ class RecordFile:
         if not whole:
             raise _damaged(path, StoreError("its digest is not the recorded one"))
         self.record = Record.from_json(text, str(path))
-        self.tables = tuple(name for name in self._file.schema_arrow.names if name != _TEXT)
+        self.tables = tuple(name for name in self._schema.names if name != _TEXT)
 
     def table(
         self, name: str, columns: Iterable[str] | None = None, optional: Iterable[str] = ()
@@ -78,12 +79,15 @@ class RecordFile:
                 f"{self._path} has no table {name!r}; it has {', '.join(self.tables) or 'none'}"
             )
         try:
-            known = self._file.schema_arrow.field(name).type.value_type.names
+            known = self._schema.field(name).type.value_type.names
+            if strange := set(known).difference(SCHEMAS[name].names):
+                raise _damaged(self._path, StoreError(f"a column {min(strange)!r}"))
             wanted = select(name, known, columns, optional)
             paths = [f"{name}.list.element.{column}" for column in wanted]
             rows = self._file.read(paths, use_threads=False)[name].combine_chunks().values
-            table = pa.Table.from_struct_array(rows).select(wanted)
-            return table.cast(pa.schema([SCHEMAS[name].field(column) for column in wanted]))
+            fields = [SCHEMAS[name].field(column) for column in wanted]
+            arrays = [rows.field(field.name).cast(field.type) for field in fields]
+            return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
         except _BROKEN as error:
             raise _damaged(self._path, error) from None
 

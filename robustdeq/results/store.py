@@ -10,7 +10,7 @@ from robustdeq.errors import ContractViolation, SpecError, StoreError, UnknownNa
 from robustdeq.hints import hint
 from robustdeq.results.cross_proof import disagreements
 from robustdeq.results.files import listed, read_text, refuse_existing, write, write_once
-from robustdeq.results.proof import prove, proving
+from robustdeq.results.proof import COLUMNS, prove, proving
 from robustdeq.results.protocol import ResolvedProtocol, first_difference
 from robustdeq.results.record import Record
 from robustdeq.results.record_file import RecordFile, pack
@@ -224,7 +224,8 @@ class ResultStore:
         proven = []
         for file in files:
             record = file.record
-            tables = {name: file.table(name) for name in proving(record) if name in file.tables}
+            wanted = [name for name in proving(record) if name in file.tables]
+            tables = {name: file.table(name, *COLUMNS.get(name, ())) for name in wanted}
             proof = prove(record, tables)
             if proof.contradictions:
                 raise StoreError(

@@ -11,7 +11,7 @@ from robustdeq.results.protocol import places
 from robustdeq.results.record import Record
 from robustdeq.results.tables import to_numpy
 
-_ALWAYS = (
+ALWAYS = (
     "index", "attack_seed", "label", "clean_pred", "adv_pred", "robust", "distance", "margin",
 )  # fmt: skip
 
@@ -91,7 +91,7 @@ def read_verdicts(record: Record, samples: pa.Table) -> Verdicts:
         return values[order].reshape(shape)
 
     survival = array("survival") if "survival" in samples.column_names else None
-    return Verdicts(**{name: array(name) for name in _ALWAYS}, survival=survival)
+    return Verdicts(**{name: array(name) for name in ALWAYS}, survival=survival)
 
 
 def _ordered(samples: pa.Table) -> tuple[ndarray, ndarray, ndarray]:

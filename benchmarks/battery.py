@@ -1,17 +1,20 @@
 """Does the whole battery tell impostors from honest entrants?
 
-    python -m benchmarks.battery [--images 25] [--attack-seeds 0 2] [--only NAME ...] [--out FILE]
+    python -m benchmarks.battery [--images 25] [--attack-seeds 0 2] [--only NAME ...] [--finished]
+        [--out FILE]
 
 Every impostor, in each of its forms around the committed `vanilla` network on digits, and ten
 committed weights of honest entrants, are audited as `robustdeq audit` does, under several attack
 seeds. An impostor has to raise the flag that it is named for, an honest entrant none that blocks a
 rank. Finished batteries are kept below `results/measured/battery`, under the digest of the weights;
-another folder, `--cache DIR`, measures them anew.
+another folder, `--cache DIR`, measures them anew. One takes a minute or more; `--finished` makes
+the page of those that are kept, and says how many are missing.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +80,14 @@ def subjects(results: str) -> Iterator[Subject]:
         yield Subject(chain, f"seed {seed}", "", honest)
 
 
-def measure(subject: Subject, images: Split, seed: int) -> dict[str, Any]:
+def file(folder: Path, images: int, subject: Subject, seed: int) -> Path:
+    """Where a finished battery is kept."""
+    name = f"{subject.name} {subject.form}".replace("/", "+").replace(" ", "-")
+    weights = fingerprint(subject.load().classifier)
+    return folder / f"{name}-{weights}-{images}-seed-{seed}.json"
+
+
+def measure(images: Split, subject: Subject, seed: int) -> dict[str, Any]:
     """What a battery finds, as plain data."""
     salt = f"{subject.name}, {subject.form}, {seed}"
     report = examine(subject.load, images.images, images.labels, LINF, seed=seed, salt=salt)
@@ -102,24 +112,24 @@ def main() -> None:
     parser.add_argument("--attack-seeds", type=int, nargs="+", default=[0, 2], help="attack seeds")
     parser.add_argument("--results", default="results", help="the store of the trained networks")
     parser.add_argument("--only", nargs="+", default=[], help="only entrants of these names")
+    parser.add_argument("--finished", action="store_true", help="measure nothing that is missing")
     parser.add_argument("--cache", type=Path, default=MEASURED / "battery")
     options = parsed(parser)
     test = Digits().load().test
-    places = Column("audit", (), (0,), options.images, goal="audit", order="shuffled").positions(
-        len(test)
-    )
-    images = Split(test.images[places], test.labels[places])
+    column = Column("audit", (), (0,), options.images, goal="audit", order="shuffled")
+    chosen_images = column.positions(len(test))
+    images = Split(test.images[chosen_images], test.labels[chosen_images])
     chosen = [s for s in subjects(options.results) if not options.only or s.name in options.only]
-    rows = []
-    for seed, subject in tqdm(
-        [(seed, subject) for seed in options.attack_seeds for subject in chosen]
-    ):
-        name = f"{subject.name} {subject.form}".replace("/", "+").replace(" ", "-")
-        weights = fingerprint(subject.load().classifier)
-        path = options.cache / f"{name}-{weights}-{options.images}-seed-{seed}.json"
-        found = kept(path, lambda subject=subject, seed=seed: measure(subject, images, seed))
-        rows.append(line(subject, seed, found))
-    about = f"{options.images} test digits, Linf {LINF.eps}; impostors around `vanilla`.\n"
+    pairs = [(subject, seed) for seed in options.attack_seeds for subject in chosen]
+    files = {pair: file(options.cache, options.images, *pair) for pair in pairs}
+    wanted = [pair for pair in pairs if files[pair].exists() or not options.finished]
+    rows = [
+        line(*pair, kept(files[pair], partial(measure, images, *pair))) for pair in tqdm(wanted)
+    ]
+    about = (
+        f"{options.images} test digits, Linf {LINF.eps}; impostors around `vanilla`. "
+        f"{len(rows)} of {len(pairs)} batteries are finished.\n"
+    )
     publish("\n".join(["# The battery\n", about, HEADER, *rows]), options)
 
 

@@ -56,6 +56,10 @@ class Search:
     Every look is entered in a ledger (see `Incumbents`). At the end the ledger's candidates go
     before the judge, or what the attack has put forward itself.
 
+    Args:
+        attack: its name, for messages.
+        approach: whom to look at and to ask, and where to begin.
+
     Attributes:
         surface: what is looked at.
         samples: what is attacked.
@@ -195,8 +199,8 @@ class Search:
         if not len(points):
             none = points.x.new_zeros(0)
             return Reading(none, none[:, None], points.x)
-        of, towards = points.samples, None if target is None else target[points.index]
-        reading = look(points.x, of.labels, objective, of.positions, towards)
+        samples, towards = points.samples, None if target is None else target[points.index]
+        reading = look(points.x, samples.labels, objective, samples.positions, towards)
         found = slice(None) if inside is None else inside
         self._found.observe(
             points.index[found], points.x[found], reading.value[found], reading.logits[found]

@@ -63,17 +63,17 @@ class Square(Attack):
 
     def _search(self, search: Search, noise: NoiseStream) -> None:
         threat, best = search.threat, search.standing()
-        of, first, windows = best.samples, noise.child("first"), noise.child("windows")
-        guess = best.moved(first_guess(threat, of.images, of.positions, first))
+        clean, first, windows = best.samples, noise.child("first"), noise.child("windows")
+        guess = best.moved(first_guess(threat, clean.images, clean.positions, first))
         value = guess.x.new_full((len(guess),), -math.inf)
         for query in range(self.queries):
             if not len(best):
                 return
             if query:
-                of, (channels, height, width) = best.samples, best.x.shape[1:]
+                clean, (channels, height, width) = best.samples, best.x.shape[1:]
                 side = round(math.sqrt(self.window_share(query - 1) * height * width))
-                draws = windows.uniform(of.positions, query, (DRAWS + channels,))
-                guess = best.moved(next_guess(threat, of.images, best.x, side, draws))
+                draws = windows.uniform(clean.positions, query, (DRAWS + channels,))
+                guess = best.moved(next_guess(threat, clean.images, best.x, side, draws))
             seen = search.value(guess, self.objective).value
             better = seen > value
             best = best.moved(torch.where(better[:, None, None, None], guess.x, best.x))

@@ -16,6 +16,7 @@ from robustdeq.evaluation.checks import (
     view_mismatch,
 )
 from robustdeq.evaluation.judge import Judge
+from robustdeq.evaluation.remote import derived
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream
 from robustdeq.results.flags import in_order
@@ -68,6 +69,6 @@ def check_findings(target: DefendedModel, judge: Judge, fresh: Judge, seen: Seen
         isinstance(target.classifier, EquilibriumNetwork)
         and not target.defense.at_inference.answers
     ):
-        longer = lengthened(judge.target)
+        longer = derived(judge.target, lengthened)
         findings += budget_findings(longer, seen.adversarial, y, rows, adversarial.right)
     return findings

@@ -10,6 +10,7 @@ from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.outsiders import first, reaches
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.budget import lengthened
+from robustdeq.evaluation.remote import derived
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.margin import Margin
 from robustdeq.surrogates.defended import Defended
@@ -46,7 +47,7 @@ class SolverBudget(Audit):
         case = first(case, self.images)
         if not reaches(case):
             return []
-        longer = case.judge.on(lengthened(case.judge.target))
+        longer = case.judge.on(derived(case.judge.target, lengthened))
         surface = Defended().bind(case.target, case.noise).surface
         start = case.threat.random_start(case.x, case.rows, case.noise.child("start"))
         changed = torch.zeros_like(case.y, dtype=torch.bool)

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from robustdeq.audits.battery import Report, examine, specs
 from robustdeq.data.base import Split
-from robustdeq.evaluation.bench import Bench, Guard, identity, provenance
+from robustdeq.evaluation.bench import Bench, Guard
 from robustdeq.evaluation.trial import Trial
 from robustdeq.registry import names
 from robustdeq.results.record import Record
@@ -49,7 +49,7 @@ def audit(
     guard.check()
     deployment = asdict(target.classifier.deployment())
     record = Record(
-        **identity(trial, bench),
+        **bench.setting.identity(bench.described(trial)),
         status="done",
         reason=None,
         n=len(x),
@@ -63,7 +63,7 @@ def audit(
         ),
         cost={},
         deployment={**deployment, "converged_clean": None, "converged_adversarial": None},
-        provenance={**provenance(bench, started), "audits": specs()},
+        provenance={**bench.setting.provenance(started), "audits": specs()},
     )
     return record, {"audit": _table(report)}
 

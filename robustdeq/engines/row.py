@@ -144,7 +144,7 @@ class Attacking(Job):
             bench = self._bench(store, data)
             with watched(self):
                 record, tables = run_trial(trial, bench, data, advance)
-        require_same(trial.entrant.chain, self.id, record.trial)
+        require_same(trial.entrant.chain, self.id, trial.id)
         stored = _append(store, record, tables, row.again)
         bench.draft.discard()
         if not stored:

@@ -7,10 +7,10 @@ from functools import cached_property
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.crafting import Crafted, Crafter, unseen
 from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.remote import Model
 from robustdeq.samples import Samples
 from robustdeq.threats.base import ThreatModel
 
@@ -47,7 +47,7 @@ class Attacked:
 
 
 def attack(
-    target: DefendedModel,
+    target: Model,
     judge: Judge,
     samples: Samples,
     threat: ThreatModel,

@@ -16,13 +16,14 @@ from torch import Tensor
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, ContractViolation
-from robustdeq.evaluation.adaptive import derived_views
+from robustdeq.evaluation.described import Described, described
+from robustdeq.evaluation.remote import Model, ask
 from robustdeq.evaluation.trial import Trial
+from robustdeq.models.base import Deployment
 from robustdeq.precision import is_full
 from robustdeq.results.draft import Draft
-from robustdeq.results.record import SCHEMA, Record
-from robustdeq.spec import encode
-from robustdeq.version import SEMANTICS, __version__
+from robustdeq.results.record import Record
+from robustdeq.version import __version__
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,34 @@ def no_source(entrant: Entrant) -> Source:
 def fresh_salt() -> str:
     """32 hex digits that nobody can foresee."""
     return secrets.token_hex(16)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Under which circumstances a trial runs, as its record says: see `Bench`."""
+
+    checkpoint: str
+    device: torch.device
+    batch_size: int
+    run: int
+    randomised: bool | None
+    salt: str
+
+    def identity(self, trial: Described) -> dict[str, Any]:
+        """What a record says of what it is a record of."""
+        return trial.identity(self.checkpoint, self.run, self.salt, bool(self.randomised))
+
+    def provenance(self, started: float) -> dict[str, Any]:
+        """What a record says of where it comes from."""
+        return {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "robustdeq": __version__,
+            "torch": metadata.version("torch"),
+            **hardware(self.device),
+            "threads": torch.get_num_threads(),
+            "batch_size": self.batch_size,
+            "seconds": round(time.monotonic() - started, 2),
+        }
 
 
 @dataclass(frozen=True)
@@ -71,6 +100,17 @@ class Bench:
     randomised: bool | None = None
     draft: Draft = field(default_factory=Draft)
     salt: str = field(default_factory=fresh_salt)
+
+    @property
+    def setting(self) -> Setting:
+        """The bench without what loads models."""
+        return Setting(
+            self.checkpoint, self.device, self.batch_size, self.run, self.randomised, self.salt
+        )
+
+    def described(self, trial: Trial) -> Described:
+        """A trial with the weights of its sources, without the code of its entrant."""
+        return described(trial, lambda entrant: self.source(entrant).checkpoint)
 
 
 def settled(target: DefendedModel) -> DefendedModel:
@@ -105,77 +145,52 @@ def copied(target: DefendedModel) -> DefendedModel:
 class Guard:
     """The mode law: an evaluation changes no weight, no mode and no global random state."""
 
-    def __init__(self, target: DefendedModel):
-        self._target, self._before = target, self._facts(target)
+    def __init__(self, target: Model):
+        self._target, self._before = target, ask(target, guarded)
 
     def check(self) -> None:
         """
         Raises:
             ContractViolation: something did.
         """
-        for name, value in self._facts(self._target).items():
+        for name, value in ask(self._target, guarded).items():
             if value != self._before[name]:
                 raise ContractViolation(
-                    f"the evaluation of {self._target.defense.chain} changed the {name}; "
-                    f"attacks and defences must leave it as it is"
+                    f"the evaluation of {ask(self._target, chain_of)} changed the {name}; attacks "
+                    f"and defenses must leave it as it is"
                 )
 
-    @staticmethod
-    def _facts(target: DefendedModel) -> dict[str, Any]:
-        model = target.classifier
-        return {
-            "training mode of a module": [module.training for module in model.modules()],
-            "requires_grad of a parameter": [p.requires_grad for p in model.parameters()],
-            "weights": _fingerprint([*model.parameters(), *model.buffers()]),
-            "global random state": torch.get_rng_state().numpy().tobytes(),
-        }
+
+def chain_of(target: DefendedModel) -> str:
+    """The defense chain of a model."""
+    return target.defense.chain
 
 
-def _fingerprint(tensors: Iterable[Tensor]) -> bytes:
-    sha = hashlib.blake2b()
-    for tensor in tensors:
-        sha.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
-    return sha.digest()
-
-
-def identity(trial: Trial, bench: Bench) -> dict[str, Any]:
-    entrant, control = trial.entrant, trial.entrant.defense.control
+def guarded(target: DefendedModel) -> dict[str, Any]:
+    """What an evaluation may not change."""
+    model = target.classifier
     return {
-        "schema": SCHEMA,
-        "semantics": SEMANTICS,
-        "trial": trial.id,
-        "checkpoint": bench.checkpoint,
-        "run": bench.run,
-        "salt": bench.salt,
-        "entrant": {
-            "chain": entrant.chain,
-            "defense": encode(entrant.defense),
-            "recipe": encode(entrant.recipe),
-            "seed": entrant.seed,
-            **({"data": entrant.data} if entrant.data else {}),
-            "adaptive": encode(derived_views(entrant.defense, bool(bench.randomised))),
-            **({"control": encode(control)} if control else {}),
-        },
-        "column": encode(trial.column),
-        "data": trial.data,
-        "threat": encode(trial.threat),
-        "sources": tuple(
-            {
-                "chain": source.chain,
-                "seed": source.seed,
-                "checkpoint": bench.source(source).checkpoint,
-            }
-            for source in trial.sources
-        ),
+        "training mode of a module": [module.training for module in model.modules()],
+        "requires_grad of a parameter": [p.requires_grad for p in model.parameters()],
+        "weights": _fingerprint([*model.parameters(), *model.buffers()]),
+        "global random state": torch.get_rng_state().tolist(),
     }
 
 
+def _fingerprint(tensors: Iterable[Tensor]) -> str:
+    sha = hashlib.blake2b()
+    for tensor in tensors:
+        sha.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
 def refused(
-    trial: Trial, bench: Bench, target: DefendedModel, reason: str, started: float
+    trial: Described, setting: Setting, target: Model, reason: str, started: float
 ) -> Record:
-    deployment = asdict(target.classifier.deployment())
+    """The record of a trial that cannot be run on its entrant."""
+    deployment = asdict(ask(target, deployment_of))
     return Record(
-        **identity(trial, bench),
+        **setting.identity(trial),
         status="refused",
         reason=reason,
         n=0,
@@ -185,20 +200,13 @@ def refused(
         flags=(),
         cost={},
         deployment={**deployment, "converged_clean": None, "converged_adversarial": None},
-        provenance=provenance(bench, started),
+        provenance=setting.provenance(started),
     )
 
 
-def provenance(bench: Bench, started: float) -> dict[str, Any]:
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "robustdeq": __version__,
-        "torch": metadata.version("torch"),
-        **hardware(bench.device),
-        "threads": torch.get_num_threads(),
-        "batch_size": bench.batch_size,
-        "seconds": round(time.monotonic() - started, 2),
-    }
+def deployment_of(target: DefendedModel) -> Deployment:
+    """What a model promises of its solver."""
+    return target.classifier.deployment()
 
 
 def hardware(device: torch.device) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.checks import Finding
 from robustdeq.evaluation.judge import Judge
+from robustdeq.evaluation.remote import Model, derived
 from robustdeq.surrogates.base import network_behind
 
 TIMES = 4
@@ -23,21 +24,17 @@ Deployment = Literal["own", "judged-longer", "crafted-longer"]
 class Roles:
     """Who is attacked, who judges, and under which other deployment the inputs are read as well."""
 
-    attacked: DefendedModel
-    judged: DefendedModel
-    compared: DefendedModel | None = None
+    attacked: Model
+    judged: Model
+    compared: Model | None = None
 
 
-def roles(
-    deployment: Deployment,
-    target: DefendedModel,
-    fresh: DefendedModel,
-) -> Roles:
+def roles(deployment: Deployment, target: Model, fresh: Model) -> Roles:
     """The roles of a column; `fresh` is a copy of the target that no attack touches."""
     if deployment == "judged-longer":
-        return Roles(target, lengthened(fresh), fresh)
+        return Roles(target, derived(fresh, lengthened), fresh)
     if deployment == "crafted-longer":
-        return Roles(lengthened(target), fresh, lengthened(fresh))
+        return Roles(derived(target, lengthened), fresh, derived(fresh, lengthened))
     return Roles(target, fresh)
 
 
@@ -54,7 +51,7 @@ def lengthened(target: DefendedModel) -> DefendedModel:
 
 
 def budget_findings(
-    compared: DefendedModel | None,
+    compared: Model | None,
     x: Tensor,
     y: Tensor,
     rows: Tensor,

@@ -1,9 +1,12 @@
 """Asking an attack for candidates: what it is given is a copy, what it gives is checked."""
 
+from typing import Any
+
 from torch import Tensor
 
 from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.base import Attack
+from robustdeq.attacks.search import MOST
 from robustdeq.errors import ContractViolation
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples
@@ -29,10 +32,24 @@ def candidates_of(
                 f"attack {name!r}, its objective or its view wrote into the {part} that it was "
                 f"given; work on a copy: `x = x + step` instead of `x += step`"
             )
-    _require_numbers(found, name)
-    found = found.detach().clone()
-    _require_inside(threat, samples.images, found, name)
-    return found
+    require_valid(found, samples.images, threat, name)
+    return found.detach().clone()
+
+
+def require_valid(found: Any, x: Tensor, threat: ThreatModel, attack: str) -> None:
+    """Refuse what may not be judged as candidates for images x, whoever hands it in.
+
+    Raises:
+        ContractViolation: it is no tensor of candidates, or leaves the threat set.
+    """
+    if not isinstance(found, Tensor) or found.shape[1:] != x.shape or not 1 <= len(found) <= MOST:
+        shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        raise ContractViolation(
+            f"attack {attack!r} put forward {shape}; expected 1 to {MOST} candidates for each "
+            f"image, (K, {', '.join(map(str, x.shape))})"
+        )
+    _require_numbers(found, attack)
+    _require_inside(threat, x, found.detach(), attack)
 
 
 def _require_numbers(found: Tensor, attack: str) -> None:

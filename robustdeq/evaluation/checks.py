@@ -11,17 +11,21 @@ from robustdeq.defenses.base import DefendedModel, defines_more
 from robustdeq.errors import MissingGradient
 from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge, Verdict
-from robustdeq.noise import NoiseStream
+from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.remote import Model, ask
+from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.results.flags import CONVERGED
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
-from robustdeq.surrogates.base import Surrogate
+from robustdeq.surrogates.base import Sources, Surrogate
 
 PREFLIGHT = 64  # images
 ROUNDING = 1e-5  # logit change between two equal questions, relative to the logits' spread
 NEARBY = 0.02  # of the way to mid-grey
 COUPLING = 1e-3  # the same between two batches
 DEAD = 0.01  # share of rows that may have no gradient
+_LOGITS = frozenset({"logits"})
 MISMATCH = 0.005  # share of final inputs on which attacker and judge may disagree
 
 
@@ -84,17 +88,22 @@ def _drawn(judge: Judge, x: Tensor, rows: Tensor) -> list[Finding]:
 
 def _denied(judge: Judge, x: Tensor, rows: Tensor, logits: Tensor) -> list[Finding]:
     """Whether hooks that a defense states to pass through do more: attacks go by its word."""
-    target = judge.target
-    if not defines_more(target.defense) or target.defense.at_inference.answers:
+    expected = ask(judge.target, _as_stated, x, judge.noise.sealed(rows))
+    if expected is None or _moved(logits, expected) <= COUPLING:
         return []
+    change = _change(logits, expected)
+    return [Finding("view-mismatch", f"answers otherwise than its `inference` states: {change}")]
+
+
+def _as_stated(target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor | None:
+    """What a defense would answer that does no more than it states, if it defines more."""
+    defense = target.defense
+    if not defines_more(defense) or defense.at_inference.answers:
+        return None
     with torch.no_grad():
-        if target.defense.at_inference.rewrites:
-            x = target.defense.transform(target, x, judge.noise.sealed(rows))
-        expected = target.classifier.predict(x).logits
-    if _moved(logits, expected) <= COUPLING:
-        return []
-    said = f"{target.defense.chain} answers otherwise than its `inference` states"
-    return [Finding("view-mismatch", f"{said}: {_change(logits, expected)}")]
+        if defense.at_inference.rewrites:
+            x = defense.transform(target, x, noise)
+        return target.classifier.predict(x).logits
 
 
 def gradient_findings(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]:
@@ -112,6 +121,15 @@ def gradient_findings(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> l
     return undirected(lost, len(x))
 
 
+def stage_findings(
+    target: DefendedModel, stage: Stage, samples: Samples, salt: str, sources: Sources
+) -> list[Finding]:
+    """Whether a gradient reaches the images through a stage's view."""
+    noise = NoiseStream(0, salt).child("preflight")
+    surface = stage.surrogate.bind(target, noise, sources).surface
+    return gradient_findings(surface, samples.images, samples.labels, samples.positions)
+
+
 def undirected(rows: Set[int], asked: int) -> list[Finding]:
     """What rows say whose gradient was NaN or infinite at some visit, and so gave no direction.
 
@@ -125,7 +143,7 @@ def undirected(rows: Set[int], asked: int) -> list[Finding]:
 
 
 def postflight(
-    target: DefendedModel, clean: Verdict, adversarial: Verdict | None, attacked: Tensor
+    target: Model, clean: Verdict, adversarial: Verdict | None, attacked: Tensor
 ) -> list[Finding]:
     """What the judged rows themselves say.
 
@@ -134,8 +152,8 @@ def postflight(
         attacked: marks the rows that an attack was run on.
     """
     findings = []
-    if target.defense.at_inference.rewrites:
-        findings.append(Finding("input-rewritten", f"by {target.defense.chain}"))
+    if (who := ask(target, _rewriting)) is not None:
+        findings.append(Finding("input-rewritten", f"by {who}"))
     judged = {"clean": clean} | ({} if adversarial is None else {"adversarial": adversarial})
     for name, verdict in judged.items():
         silent = int((verdict.labels == -1).sum())
@@ -158,7 +176,7 @@ def postflight(
 
 def view_mismatch(
     surrogate: Surrogate,
-    target: DefendedModel,
+    target: Model,
     x: Tensor,
     rows: Tensor,
     labels: Tensor,
@@ -167,17 +185,25 @@ def view_mismatch(
     """Did the attacker see the model that is judged? Asked cold, on its final inputs."""
     if not len(x):
         return []
-    surface = surrogate.bind(target, NoiseStream(0, salt).child("judge")).surface
-    seen = torch.cat(
-        [
-            answers.labels(surface.view(part, positions, frozenset({"logits"})).logits)
-            for part, positions in zip(x.split(128), rows.split(128), strict=True)
-        ]
-    )
+    seen = ask(target, _seen, surrogate, x, rows, NoiseStream(0, salt).child("judge"))
     share = (seen != labels).float().mean().item()
     if share <= MISMATCH:
         return []
     return [Finding("view-mismatch", f"{share:.1%} of {len(x)} final inputs")]
+
+
+def _rewriting(target: DefendedModel) -> str | None:
+    """The chain, if it rewrites its input."""
+    return target.defense.chain if target.defense.at_inference.rewrites else None
+
+
+def _seen(
+    target: DefendedModel, surrogate: Surrogate, x: Tensor, rows: Tensor, noise: NoiseStream
+) -> Tensor:
+    """The labels (B,) that a view shows."""
+    surface = surrogate.bind(target, noise).surface
+    parts = zip(x.split(128), rows.split(128), strict=True)
+    return torch.cat([answers.labels(surface.view(*part, _LOGITS).logits) for part in parts])
 
 
 def _scale(logits: Tensor) -> float:

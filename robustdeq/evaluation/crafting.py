@@ -1,24 +1,19 @@
 """Running the stages of an attack: the candidates for every row, and what they cost."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from robustdeq.answers import labels
-from robustdeq.attacks.approach import nobody
-from robustdeq.defenses.base import DefendedModel
-from robustdeq.evaluation.candidates import candidates_of
+from robustdeq.evaluation.attempt import Attacker
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.protocol import Goal, Stage
+from robustdeq.evaluation.remote import Model
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples
 from robustdeq.surface import Cost
-from robustdeq.surrogates.base import Sources
 from robustdeq.threats.base import ThreatModel
-
-_LOGITS = frozenset({"logits"})
 
 
 def unseen(done: int, total: int) -> None:
@@ -55,17 +50,19 @@ class Crafter:
             will make: a row of two stages counts twice.
         sources: the networks that `transfer` views climb.
         idle: numbers of the stages that no gradient reaches, and so have nothing to follow.
+        asked: see `Attacker`.
     """
 
-    target: DefendedModel
+    target: Model
     judge: Judge
     threat: ThreatModel
     stages: tuple[Stage, ...]
     batch_size: int = 128
     goal: Goal = "label"
     progress: Callable[[int, int], None] = unseen
-    sources: Sources = ()
+    sources: tuple[Model, ...] = ()
     idle: frozenset[int] = frozenset()
+    asked: Model | None = None
 
     def __call__(self, samples: Samples, seed: int, attacked: Tensor) -> Crafted:
         """Attack the samples where `attacked` (n,) holds; the others keep their image."""
@@ -109,15 +106,15 @@ class _Run:
         """Which of the samples the surrogate thinks broken, after the attack."""
         if not len(index):
             return index.bool()
-        crafter, stage, part = self.crafter, self.stage, self.samples.select(index)
-        approach = stage.surrogate.bind(crafter.target, noise, crafter.sources)
-        if crafter.goal != "label":
-            approach = replace(approach, confirm=nobody)
-        candidates = candidates_of(stage.attack, approach, part, crafter.threat, noise)
-        self.into.cost.book(approach.surface.cost)
-        self._enter(index, part, candidates)
-        seen = approach.surface.view(candidates[0], part.positions, _LOGITS)
-        return labels(seen.logits) != part.labels
+        crafter, part = self.crafter, self.samples.select(index)
+        whole_budget = crafter.goal != "label"
+        attack = Attacker(
+            crafter.target, crafter.threat, crafter.sources, whole_budget, crafter.asked
+        )
+        found = attack(self.stage, part, noise)
+        self.into.cost.book(found.cost)
+        self._enter(index, part, found.candidates)
+        return found.lost
 
     def _enter(self, index: Tensor, part: Samples, candidates: Tensor) -> None:
         judge, into, goal = self.crafter.judge, self.into, self.crafter.goal

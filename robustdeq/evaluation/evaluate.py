@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,36 +12,50 @@ import torch
 from torch import Tensor
 
 from robustdeq.data.base import Split
-from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import Unchecked
-from robustdeq.evaluation.bench import Bench, Guard, identity, provenance, refused, settled
+from robustdeq.evaluation.bench import Bench, Guard, Setting, deployment_of, refused, settled
 from robustdeq.evaluation.budget import budget_findings
 from robustdeq.evaluation.checks import (
     Finding,
-    gradient_findings,
     postflight,
+    stage_findings,
     undirected,
     view_mismatch,
 )
 from robustdeq.evaluation.crafting import Crafted, Crafter
+from robustdeq.evaluation.described import Described
 from robustdeq.evaluation.exact_pass import crafted_and_checked
 from robustdeq.evaluation.fates import TABLES, Fate
 from robustdeq.evaluation.judge import Verdict
 from robustdeq.evaluation.precision import flips
-from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.refusal import refusal
+from robustdeq.evaluation.remote import Model, ask, derived
 from robustdeq.evaluation.sides import sides
 from robustdeq.evaluation.state_map import states_table
 from robustdeq.evaluation.trial import Trial
-from robustdeq.noise import NoiseStream
 from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
 from robustdeq.spec import encode
-from robustdeq.surrogates.base import needs_equilibrium
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surroundings import own_surroundings
 
 Tables = dict[str, pa.Table]
 Progress = Callable[[int, int], None]  # (attacked, to attack)
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Where fresh copies of a trial's models come from.
+
+    Attributes:
+        load: builds the entrant; the attacked and the judged copy are two.
+        sources: builds the networks that columns transfer from.
+        apart: builds the copies that judge and that searches ask, where these live apart.
+    """
+
+    load: Callable[[], Model]
+    sources: Callable[[], tuple[Model, ...]]
+    apart: Callable[[], Model] | None = None
 
 
 @own_surroundings()
@@ -54,32 +68,27 @@ def evaluate(
         ContractViolation: an attack left its threat set, or something changed the model's mode or
             the global random state.
     """
+
+    def sources() -> tuple[Model, ...]:
+        return tuple(bench.source(entrant).load() for entrant in trial.sources)
+
+    copies = Copies(bench.load, sources)
+    return evaluated(bench.described(trial), copies, bench.setting, split, progress)
+
+
+@own_surroundings()
+def evaluated(
+    trial: Described, copies: Copies, setting: Setting, split: Split, progress: Progress
+) -> tuple[Record, Tables]:
+    """As `evaluate`, wherever the models live."""
     started = time.monotonic()
-    target = settled(bench.load())
-    if (reason := refusal(trial.column, target)) is not None:
-        return refused(trial, bench, target, reason, started), {}
-    outcome = _Outcome(trial, bench, target, split, progress)
+    target = derived(copies.load(), settled)
+    if (reason := ask(target, refusal, trial.column)) is not None:
+        return refused(trial, setting, target, reason, started), {}
+    outcome = _Outcome(trial, copies, setting, target, split, progress)
     record, tables = outcome.record(started)
     outcome.check_untouched()
     return record, tables
-
-
-def refusal(column: Column, target: DefendedModel) -> str | None:
-    """Why this column cannot be run on this target, if it cannot."""
-    of_solver = column.deployment != "own" or column.goal == "map"
-    if of_solver and (reason := needs_equilibrium(target)) is not None:
-        return reason
-    for stage in column.stages:
-        if (reason := stage.surrogate.applies(target)) is not None:
-            return reason
-        # A view of sources is a view of some network all the same.
-        approach = stage.surrogate.bind(target, NoiseStream(0), (target,) * len(column.sources))
-        if stage.attack.needs_logits_form and not approach.surface.logits_form:
-            return (
-                f"{stage.attack.plugin_name()} needs a plain function from images to logits, which "
-                f"this view of {target.defense.chain} is not"
-            )
-    return None
 
 
 class _Outcome:
@@ -87,22 +96,26 @@ class _Outcome:
 
     def __init__(
         self,
-        trial: Trial,
-        bench: Bench,
-        target: DefendedModel,
+        trial: Described,
+        copies: Copies,
+        setting: Setting,
+        target: Model,
         split: Split,
         progress: Progress,
     ):
         column = trial.column
         self._trial, self._target = trial, target
-        self._sources = tuple(settled(bench.source(entrant).load()) for entrant in trial.sources)
-        samples = split.samples().select(column.positions(len(split))).to(bench.device)
+        self._sources = tuple(derived(each, settled) for each in copies.sources())
+        samples = split.samples().select(column.positions(len(split))).to(setting.device)
+        self._samples = samples
         self._x, self._y, self._rows = samples.images, samples.labels, samples.positions
         found = sides(
-            bench.load, samples, bench.batch_size, bench.randomised, bench.salt, column.deployment
-        )
+            copies.load, samples, setting.batch_size, setting.randomised, setting.salt,
+            column.deployment, copies.apart,
+        )  # fmt: skip
         self._findings, self._roles, self._judge = [*found.findings], found.roles, found.judge
-        self._bench = replace(bench, randomised=found.judge.randomised)
+        self._inside = found.inside
+        self._setting = replace(setting, randomised=found.judge.randomised)
         asked = (found.attacked, found.judge.target, *self._sources)
         self._guards = [Guard(model) for model in asked]
         self._clean = self._judge(self._x, self._y, self._rows)
@@ -111,8 +124,8 @@ class _Outcome:
         self._flips: dict[int, Tensor] = {}
         self._adversarial: dict[int, Verdict] = {}
         craft = Crafter(
-            self._roles.attacked, self._judge, trial.threat, column.stages, bench.batch_size,
-            column.goal, progress, self._sources, idle,
+            self._roles.attacked, self._judge, trial.threat, column.stages, setting.batch_size,
+            column.goal, progress, self._sources, idle, found.asked,
         )  # fmt: skip
         attacked = self._judge.attackable(self._x, self._y, self._rows, self._clean)
         for seed in trial.column.seeds:
@@ -152,7 +165,7 @@ class _Outcome:
         cost = sum((c.cost.counts for c in self._crafted.values()), Counter())
         n = len(self._x)
         record = Record(
-            **identity(self._trial, self._bench),
+            **self._setting.identity(self._trial),
             status="done",
             reason=None,
             n=n,
@@ -162,7 +175,7 @@ class _Outcome:
             flags=tuple({"name": f.name, "detail": f.detail} for f in _once(self._findings)),
             cost={name: cost[name] / n for name in sorted(cost)},
             deployment=self._deployment(),
-            provenance=provenance(self._bench, started),
+            provenance=self._setting.provenance(started),
         )
         fates = [self._fate(seed) for seed in each]
         tables = {name: pa.concat_tables(map(make, fates)) for name, make in TABLES.items()}
@@ -174,7 +187,7 @@ class _Outcome:
         return Fate(
             seed, self._rows, self._x, self._y, self._clean, self._crafted[seed].x,
             self._adversarial[seed], self.robust(seed),
-            self._survival[seed] if self._bench.randomised else None,
+            self._survival[seed] if self._setting.randomised else None,
             self._trial.threat, self._flips[seed],
         )  # fmt: skip
 
@@ -184,9 +197,8 @@ class _Outcome:
         for number, stage in enumerate(self._trial.column.stages):
             if stage.surrogate.needs_sources:
                 continue  # a flat loss of another network says nothing about this one
-            noise = NoiseStream(0, self._bench.salt).child("preflight")
-            approach = stage.surrogate.bind(self._roles.attacked, noise, self._sources)
-            findings = gradient_findings(approach.surface, self._x, self._y, self._rows)
+            attacked, salt = self._roles.attacked, self._setting.salt
+            findings = ask(attacked, stage_findings, stage, self._samples, salt, self._sources)
             self._findings += findings
             if stage.attack.needs_gradient and any(f.name == "missing-gradient" for f in findings):
                 idle.add(number)
@@ -220,7 +232,7 @@ class _Outcome:
     def _in_float64(self, x: Tensor, labels: Tensor) -> Tensor:
         """(n,) which rows have another label in float64; none, with a finding, if none has one."""
         try:
-            return flips(self._judge.target, x, labels)
+            return ask(self._inside, flips, x, labels)
         except Unchecked as error:
             self._findings.append(Finding("unchecked", str(error)))
             return torch.zeros_like(labels, dtype=torch.bool)
@@ -228,10 +240,10 @@ class _Outcome:
     def _states(self, seed: int) -> pa.Table:
         views = [view_label(encode(stage.surrogate)) for stage in self._trial.column.stages]
         inputs = dict(zip(views, self._crafted[seed].by_stage, strict=True))
-        return states_table(self._judge.target, {"clean": self._x} | inputs, self._y, seed)
+        return states_table(self._inside, {"clean": self._x} | inputs, self._y, seed)
 
     def _deployment(self) -> dict[str, Any]:
-        deployment = asdict(self._target.classifier.deployment())
+        deployment = asdict(ask(self._target, deployment_of))
         if deployment["solver"] is None:
             return {**deployment, "converged_clean": None, "converged_adversarial": None}
         shares = [v.prediction.converged.double().mean() for v in self._adversarial.values()]

@@ -7,6 +7,7 @@ from torch import Tensor
 from robustdeq.evaluation.checks import Finding
 from robustdeq.evaluation.crafting import Crafted, Crafter, unseen
 from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.remote import ask
 from robustdeq.samples import Samples
 from robustdeq.surrogates.base import needs_equilibrium
 from robustdeq.surrogates.defended import Defended
@@ -29,7 +30,7 @@ def crafted_and_checked(
     if (
         exact == craft.stages
         or craft.goal != "label"
-        or needs_equilibrium(craft.target) is not None
+        or ask(craft.target, needs_equilibrium) is not None
     ):
         return crafted, []
     fast_again = replace(craft, progress=unseen)

@@ -17,6 +17,7 @@ from torch import Tensor
 from robustdeq.defenses.base import Card, DefendedModel, Sign, Stage, Wrapper
 from robustdeq.defenses.inference import ANSWERS, Inference
 from robustdeq.errors import ContractViolation
+from robustdeq.evaluation.remote import Same, derived
 from robustdeq.models.base import Prediction
 from robustdeq.noise import RowNoise
 
@@ -63,13 +64,16 @@ class Forgetful(Wrapper):
             ) from error
 
 
-def cold(target: DefendedModel, flags: Container[str]) -> DefendedModel:
+def cold(target: Same, flags: Container[str]) -> Same:
     """The target, which forgets every question if it was seen to be `stateful`.
 
     Args:
         target: nobody has asked it anything yet.
         flags: what the checks of another copy have raised.
     """
-    if "stateful" not in flags:
-        return target
+    return derived(target, forgetful) if "stateful" in flags else target
+
+
+def forgetful(target: DefendedModel) -> DefendedModel:
+    """The target, asked cold every time."""
     return replace(target, defense=Forgetful(target.defense))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from robustdeq.answers import change, labels, margin
-from robustdeq.defenses.base import DefendedModel
+from robustdeq.evaluation.remote import Model
 from robustdeq.models.base import Prediction
 from robustdeq.noise import NoiseStream
 from robustdeq.precision import full_precision
@@ -53,7 +53,7 @@ class Judge:
 
     def __init__(
         self,
-        target: DefendedModel,
+        target: Model,
         batch_size: int,
         randomised: bool | None = None,
         salt: str = "",
@@ -61,7 +61,7 @@ class Judge:
         self.target, self._batch_size, self._randomised = target, batch_size, randomised
         self.salt, self.noise = salt, NoiseStream(0, salt).child("judge")
 
-    def on(self, target: DefendedModel) -> "Judge":
+    def on(self, target: Model) -> "Judge":
         """The same judge of another copy."""
         return Judge(target, self._batch_size, self._randomised, self.salt)
 

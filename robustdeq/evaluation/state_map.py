@@ -10,6 +10,7 @@ from torch import Tensor
 from robustdeq.answers import labels
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.equilibrium import residual
+from robustdeq.evaluation.remote import Model, ask
 from robustdeq.results.tables import STATES
 from robustdeq.surrogates.base import network_behind
 
@@ -18,18 +19,17 @@ _CHUNK = 128
 
 
 def states_table(
-    target: DefendedModel, inputs: Mapping[str, Tensor], y: Int[Tensor, " n"], seed: int
+    target: Model, inputs: Mapping[str, Tensor], y: Int[Tensor, " n"], seed: int
 ) -> pa.Table:
     """One line for each kind of input and each state of the network's own cold solve.
 
     Args:
         inputs: name of the attacked view ("clean" for none) -> images (n, *image).
     """
-    model = network_behind(target)
-    judged = [step for step in JUDGED if step <= model.solver.max_steps]
+    judged = ask(target, _judged)
     lines = []
     for attacked, x in inputs.items():
-        profiles = [_profile(target, part, judged) for part in x.split(_CHUNK)]
+        profiles = [ask(target, _profile, part, judged) for part in x.split(_CHUNK)]
         logits, sizes = (torch.cat(each, dim=1) for each in zip(*profiles, strict=True))
         for place, step in enumerate([*judged, None]):
             p = logits[place].softmax(1)
@@ -45,6 +45,11 @@ def states_table(
                 }
             )
     return pa.Table.from_pylist(lines, schema=STATES)
+
+
+def _judged(target: DefendedModel) -> list[int]:
+    """The numbers of the recorded states that the deployed solver may reach."""
+    return [step for step in JUDGED if step <= network_behind(target).solver.max_steps]
 
 
 def _profile(

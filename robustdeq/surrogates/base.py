@@ -1,7 +1,7 @@
 """The contract of a surrogate."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -10,6 +10,7 @@ from torch import Tensor
 from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.readouts import transformed
+from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.surface import Prepare, unchanged
 from robustdeq.noise import NoiseStream
@@ -18,6 +19,15 @@ from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 
 Sources = tuple[DefendedModel, ...]
+
+
+@runtime_checkable
+class Predictor(Protocol):
+    """Whatever gives the deployed answer: a model, wherever it lives."""
+
+    def predict(self, x: Tensor, rows: Tensor, noise: NoiseStream) -> Prediction:
+        """As `DefendedModel.predict`."""
+        ...
 
 
 class Surrogate(Plugin, ABC):
@@ -69,7 +79,7 @@ class StateSurrogate(Surrogate):
 
 
 def confirmed(
-    surface: Surface, target: DefendedModel, noise: NoiseStream, confirm_every: int = 1
+    surface: Surface, target: Predictor, noise: NoiseStream, confirm_every: int = 1
 ) -> Approach:
     """A surface whose successes the deployed predictor confirms, at the surface's expense."""
     stream = noise.child("confirm")

@@ -13,7 +13,7 @@ from robustdeq.models.surface import NetworkSurface, Rows
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
 from robustdeq.surface import Reading
-from robustdeq.surrogates.base import Sources, Surrogate, confirmed, positions
+from robustdeq.surrogates.base import Predictor, Sources, Surrogate, confirmed, positions
 
 _CHUNK = 1024  # images answered at a time
 
@@ -48,6 +48,10 @@ class Differences(Surrogate):
         return None
 
     def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
+        return self.of_answers(target, noise)
+
+    def of_answers(self, target: Predictor, noise: NoiseStream) -> Approach:
+        """The view of whatever answers; nothing else is read of it."""
         return confirmed(_Differenced(self, target, noise), target, noise)
 
 
@@ -56,7 +60,7 @@ class _Differenced(NetworkSurface):
 
     logits_form = False
 
-    def __init__(self, view: Differences, target: DefendedModel, noise: NoiseStream):
+    def __init__(self, view: Differences, target: Predictor, noise: NoiseStream):
         super().__init__()
         self._target, self._differences = target, view
         self._draws, self._signs = noise.child("relaxed"), noise.child("directions")

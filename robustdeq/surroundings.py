@@ -36,10 +36,16 @@ def own_surroundings() -> Iterator[None]:
                 entered.enter_context(torch.device("cpu"))
             entered.enter_context(full_precision())
             torch.set_default_dtype(torch.float32)
-            torch.use_deterministic_algorithms(False)
+            _insist(False)
             yield
     finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        _insist(deterministic, warn_only)
         torch.set_default_dtype(dtype)
         np.random.set_state(numpy_state)
         random.setstate(python_state)
+
+
+def _insist(wanted: bool, warn_only: bool = False) -> None:
+    """Insist on deterministic algorithms or not; torch imports its compiler where it is told so."""
+    if torch.are_deterministic_algorithms_enabled() != wanted:
+        torch.use_deterministic_algorithms(wanted, warn_only=warn_only)

@@ -88,11 +88,15 @@ def _owners() -> Iterator[Any]:
     yield from (getattr(sys.modules[name], member) for name, member in _TORCH_CLASSES)
 
 
+def package_modules() -> list[str]:
+    """The names of all modules of the package."""
+    found = pkgutil.walk_packages(sys.modules["robustdeq"].__path__, "robustdeq.")
+    return [module.name for module in found if not module.name.endswith("__main__")]
+
+
 def _package() -> list[ModuleType]:
     """All modules of the package, so that none is imported first by whoever patches it."""
-    found = pkgutil.walk_packages(sys.modules["robustdeq"].__path__, "robustdeq.")
-    names = [module.name for module in found if not module.name.endswith("__main__")]
-    return [importlib.import_module(name) for name in names]
+    return [importlib.import_module(name) for name in package_modules()]
 
 
 def _functions(owner: Any) -> Iterator[tuple[str, Any]]:

@@ -51,10 +51,11 @@ def _train(options: Namespace) -> int:
     tell_changes(store, entrants)
     shared = protocol, options.results, where.device, not options.quiet
 
+    named = {entrant.id: f"{entrant.chain} seed {entrant.seed}" for entrant in entrants}
+
     def job_done(outcome: Outcome) -> tuple[Job, ...]:
         for entrant in outcome.finished:
-            folder = store.entrants / entrant.id
-            print(f"{entrant.chain} seed {entrant.seed} is trained: log and card in {folder}")
+            print(f"{named[entrant]} is trained: log and card in {store.entrants / entrant}")
         return ()
 
     shared_weights = run_jobs(trainings(bases(entrants), *shared), where, no_more)

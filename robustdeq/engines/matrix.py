@@ -46,18 +46,18 @@ def fill(
     def job_done(outcome: Outcome) -> list[Job]:
         following = []
         for entrant in outcome.finished:
-            name = next(name for name, row in lacking.items() if row.entrant == entrant)
-            if name in left:
-                left[name] -= 1
-            elif changed := _changed(entrant, name):
+            row = lacking[entrant]
+            if entrant in left:
+                left[entrant] -= 1
+            elif changed := _changed(row.entrant, entrant):
                 refused.append(changed)
                 continue
             else:  # trained, and not attacked yet
-                attacks = lacking[name].attacks(images)
-                left[name] = len(attacks)
+                attacks = row.attacks(images)
+                left[entrant] = len(attacks)
                 following += attacks
-            if not left[name]:
-                row_done(entrant)
+            if not left[entrant]:
+                row_done(row.entrant)
         return following
 
     made += run_jobs(trainings(entrants, *shared), where, job_done)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-from robustdeq.entrant import Entrant
 from robustdeq.errors import RobustDEQError, by_user, ended
 
 SEAT = "ROBUSTDEQ_SEAT"  # the number of this worker process, set by the engine
@@ -18,11 +17,11 @@ class Outcome:
     """What came of a job.
 
     Attributes:
-        finished: the entrants for whom it did all it had to.
+        finished: the ids of the entrants for whom it did all it had to, as the job names them.
         failures: (what failed, the reason) of each part that did not.
     """
 
-    finished: tuple[Entrant, ...]
+    finished: tuple[str, ...]
     failures: tuple[tuple[str, str], ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import multiprocessing
+import sys
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,8 @@ from dataclasses import dataclass, field
 from robustdeq.engines.outcome import Outcome, failed
 from robustdeq.engines.workers import require_sendable, starting
 from robustdeq.errors import PluginEnded
-from robustdeq.registry import Plugin, is_guest
+from robustdeq.homes import LONE
+from robustdeq.registry import Plugin, find, is_guest
 from robustdeq.untouched import untouched
 
 
@@ -32,16 +34,31 @@ class Job(ABC):
 
 def guests(value: object) -> set[str]:
     """The names of the plug-ins in a job, or in a part of one, that are not the package's own."""
-    found = set()
+    return {plugin.plugin_name() for plugin in _guests(value)}
+
+
+def lone_files(value: object) -> tuple[str, ...]:
+    """The lone files that hold these plug-ins, and those that they rely on."""
+    found: dict[str, None] = {}
+    for plugin in _guests(value):
+        relied = (find(kind, name) for kind, name in plugin.relies_on())
+        for cls in (*relied, type(plugin)):
+            if cls.__module__.startswith(f"{LONE}."):
+                found[str(sys.modules[cls.__module__].__file__)] = None
+    return tuple(found)
+
+
+def _guests(value: object) -> Iterator[Plugin]:
     if isinstance(value, Plugin) and is_guest(type(value)):
-        found.add(value.plugin_name())
+        yield value
     if dataclasses.is_dataclass(value):
         parts = [getattr(value, field.name) for field in dataclasses.fields(value)]
     elif isinstance(value, dict):
         parts = list(value.values())
     else:
         parts = value if isinstance(value, (tuple, list)) else ()
-    return found.union(*map(guests, parts))
+    for part in parts:
+        yield from _guests(part)
 
 
 def watched(job: Job) -> AbstractContextManager[None]:

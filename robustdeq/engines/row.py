@@ -1,32 +1,22 @@
 """One row of a matrix: an entrant and every column of a protocol, as jobs that can be killed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import torch
-from tqdm import tqdm
-
-from robustdeq.data.base import DataSet
-from robustdeq.defenses.base import Task
-from robustdeq.engines.chunks import chunk_size, state_size
-from robustdeq.engines.outcome import Outcome, bar_line, failed, say
-from robustdeq.engines.pools import Job, guests, watched
+from robustdeq.engines.attacking import Attacking
+from robustdeq.engines.desk import Desk
+from robustdeq.engines.outcome import Outcome, failed
+from robustdeq.engines.pools import Job, guests
+from robustdeq.engines.sealed import rules, seal
 from robustdeq.engines.training import loaded
 from robustdeq.entrant import Entrant
-from robustdeq.errors import AlreadyStored, CheckpointError, StoreError
+from robustdeq.errors import CheckpointError
 from robustdeq.evaluation.adaptive import derived_columns
-from robustdeq.evaluation.bench import Bench, fresh_salt
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
-from robustdeq.results.draft import Draft
-from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
-from robustdeq.training.central import build
 from robustdeq.training.loops.base import check
-from robustdeq.training.trained import find_trained, require_digest, require_same
-from robustdeq.workbench import run_trial, trained_bench
+from robustdeq.training.trained import find_trained
 
 
 @dataclass(frozen=True)
@@ -83,102 +73,23 @@ class Row:
         """
         data = loaded(self.protocol)
         if guests(self.entrant):
-            return Outcome((self.entrant,))
+            return Outcome((self.entrant.id,))
         try:
             check(self.entrant, data)
         except BaseException as error:
             return Outcome((), (failed(self.entrant.chain, error),))
-        return Outcome((self.entrant,))
+        return Outcome((self.entrant.id,))
 
-    def attacks(self, images: int) -> "list[Attacking]":
+    def attacks(self, images: int) -> list[Job]:
         """A job for each missing trial."""
-        return [Attacking(self, trial, trial.id) for trial in self.missing(images)]
+        return [self._attack(trial) for trial in self.missing(images)]
 
-
-@dataclass(frozen=True)
-class Attacking(Job):
-    """A job that runs one trial of a trained entrant and stores its record.
-
-    Attributes:
-        id: what the trial is called where the job was made.
-    """
-
-    row: Row
-    trial: Trial
-    id: str
-
-    @property
-    def title(self) -> str:
-        return f"{self.trial.entrant.chain} {self.trial.column.name}"
-
-    def run(self) -> Outcome:
-        """Attack, judge and store.
-
-        Raises:
-            DataError, StoreError: no job of any row could succeed.
-        """
-        data, entrant = loaded(self.row.protocol), self.trial.entrant
-        try:
-            self._run(data)
-        except StoreError:
-            raise
-        except BaseException as error:
-            return Outcome((), (failed(self.title, error),))
-        return Outcome((entrant,))
-
-    def _run(self, data: DataSet) -> None:
-        trial, row, column = self.trial, self.row, self.trial.column
-        store = ResultStore(row.results)
-        bar = tqdm(
-            desc=f"attack {trial.entrant.chain} {column.name}", unit="image", leave=False,
-            disable=not row.progress, position=bar_line(row.progress),
+    def _attack(self, trial: Trial) -> Job:
+        desk = Desk(
+            self.results, self.entrant.id, trial.id, self.entrant.chain, trial.column.name,
+            self.again, self.progress,
         )  # fmt: skip
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        with bar:
-            require_same(trial.entrant.chain, self.id, trial.id)
-            require_digest(trial.entrant, data)
-            bench = self._bench(store, data)
-            with watched(self):
-                record, tables = run_trial(trial, bench, data, advance)
-        require_same(trial.entrant.chain, self.id, trial.id)
-        stored = _append(store, record, tables, row.again)
-        bench.draft.discard()
-        if not stored:
-            say(f"  {trial.entrant.chain}  {column.name}: another run has stored it meanwhile")
-            return
-        verdict = f"refused: {record.reason}"
-        if record.robust is not None:
-            verdict = f"{record.robust:.1%} robust of {record.clean:.1%} clean"
-        seconds = record.provenance["seconds"]
-        say(f"  {trial.entrant.chain}  {column.name}: {verdict}  ({seconds:.0f} s)")
-
-    def _bench(self, store: ResultStore, data: DataSet) -> Bench:
-        task, device = Task(data.shape, data.classes), torch.device(self.row.device)
-        chunk = chunk_size(state_size(build(self.trial.entrant, task)), device)
-        bench = trained_bench(store, self.trial, data, device, chunk)
-        run = store.next_run(self.trial.id, bench.checkpoint)
-        draft = Draft(store.unfinished / f"{self.trial.id}-{bench.checkpoint[:8]}.json")
-        return replace(bench, run=run, draft=draft, salt=draft.part("salt", fresh_salt))
-
-
-def _append(
-    store: ResultStore, record: Record, tables: Mapping[str, pa.Table], again: bool
-) -> bool:
-    """Store a record; False where another run of the trial was first, and one is enough.
-
-    Args:
-        again: whether one more was asked for, which then has the next free number.
-    """
-    while True:
-        try:
-            store.append(record, tables)
-        except AlreadyStored:
-            if not again:
-                return False
-            record = replace(record, run=store.next_run(record.trial, record.checkpoint))
-        else:
-            return True
+        sealable = trial.column.goal != "audit" and not guests(rules(self.protocol, trial))
+        if guests(self.entrant) and sealable:
+            return seal(self.protocol, trial, desk, self.device)
+        return Attacking(self.protocol, trial, desk, self.device)

@@ -56,7 +56,7 @@ class Training(Job):
             except BaseException as error:
                 failures.append(failed(f"train {entrant.chain}", error))
             else:
-                finished.append(entrant)
+                finished.append(name)
         return Outcome(tuple(finished), tuple(failures))
 
 

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import TypeVar
 
@@ -57,15 +58,20 @@ def enter_worker(seats) -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _mask_interrupts("SIG_UNBLOCK", {signal.SIGINT})
-    threading.Thread(target=_follow_parent, daemon=True).start()
+    follow_parent()
     os.environ[SEAT] = str(seats.get())
 
 
-def _follow_parent() -> None:
+def follow_parent() -> None:
+    """End this process as soon as the one is gone that has started it."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        parent.join()
-        os._exit(1)
+        threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def _mask_interrupts(how: str, signals: Set[int]) -> Set[int]:

@@ -32,6 +32,7 @@ CONTRACTS = {
     "audits": "Audit",
     "data": "DataSource",
     "defenses": "Defense",
+    "goals": "Goal",
     "loops": "Loop",
     "objectives": "Objective",
     "solvers": "Solver",

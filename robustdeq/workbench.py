@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import torch
 
-from robustdeq.audits.trial import audit
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError
 from robustdeq.evaluation.bench import Bench, Source
-from robustdeq.evaluation.evaluate import Tables, evaluate
+from robustdeq.evaluation.evaluate import Tables
 from robustdeq.evaluation.trial import Trial
 from robustdeq.hints import hint
 from robustdeq.registry import plugin_options
@@ -25,9 +24,8 @@ def run_trial(
     data: DataSet,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Record, Tables]:
-    """Attack or audit, as the column says; nothing is written."""
-    run = audit if trial.column.goal == "audit" else evaluate
-    return run(trial, bench, data.test, progress)
+    """Attack or audit, as the column's goal has it; nothing is written."""
+    return trial.column.aim.run(trial, bench, data.test, progress)
 
 
 def trained_bench(

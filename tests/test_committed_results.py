@@ -10,11 +10,11 @@ import torch
 from robustdeq.defenses.base import Task
 from robustdeq.evaluation.protocol import load_protocol, shipped
 from robustdeq.evaluation.roster import default_entries
+from robustdeq.goals.cost import Cost
 from robustdeq.results import ResultStore, check_boards
 from robustdeq.results.audit import audits
 from robustdeq.results.evidence import gather
 from robustdeq.results.flags import find_flag
-from robustdeq.results.goals import slow_down, state_map
 from robustdeq.results.times import times
 from robustdeq.training.trained import load_model
 
@@ -139,7 +139,7 @@ def test_adversarial_training_of_lyadeq_fails_on_two_seeds_of_three():
 
 
 def test_the_slow_down_attack_costs_every_free_equilibrium_network_that_learnt_something():
-    lines = slow_down(ResultStore(RESULTS), "digits-linf-v2").splitlines()
+    lines = Cost().report(ResultStore(RESULTS), "digits-linf-v2").splitlines()
     solved = [line.split("|") for line in lines if "picard" in line and "monotone" not in line]
     factors = {cells[1].strip(): float(cells[4]) for cells in solved if float(cells[7]) > 50}
     assert factors.pop("adversarial-training/mdeq") == pytest.approx(1.29)

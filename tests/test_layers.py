@@ -30,6 +30,7 @@ BELOW = {
     "homes": (),
     "untouched": ("errors",),
     "registry": ("importing", "plugin_files", "homes", "untouched"),
+    "aims": ("registry",),
     "content": ("registry", "definition"),
     "spec": ("content",),
     "objectives": ("spec", "noise", "samples", "answers", "gradients", "surroundings"),
@@ -44,13 +45,14 @@ BELOW = {
     "defenses": ("attacks", "models"),
     "entrant": ("defenses",),
     "surrogates": ("defenses",),
-    "results": ("spec", "hints"),
+    "results": ("spec", "aims", "hints"),
     "training": ("entrant", "data", "results", "precision"),
     "evaluation": ("surrogates", "entrant", "data", "results", "version", "precision"),
     "audits": ("evaluation",),
     "engines": ("workbench",),
     "testing": ("evaluation", "training"),
-    "workbench": ("audits", "training"),
+    "goals": ("audits",),
+    "workbench": ("goals", "training"),
     "notebook": ("workbench",),
     "cli": ("engines", "testing"),
 }
@@ -110,7 +112,7 @@ def test_the_law_itself_says_what_the_design_promises():
     assert "models" not in allowed("attacks")
     assert "surrogates" not in allowed("defenses")
     assert "training" not in allowed("evaluation")
-    assert allowed("results") == {"results", "hints"} | allowed("spec")
+    assert allowed("results") == {"results", "aims", "hints"} | allowed("spec")
     assert not {"models", "defenses", "attacks"} & allowed("spec")
 
 

@@ -3,12 +3,16 @@
 import argparse
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from robustdeq.cli.options import add_results, protocol_of
 from robustdeq.errors import SpecError
+from robustdeq.registry import find, names
 from robustdeq.results.files import write
 from robustdeq.results.store import ResultStore
+
+_LOOKS = ("times", "audits")
 
 
 def add(commands: argparse._SubParsersAction) -> None:
@@ -22,8 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     parser.add_argument("entrants", nargs="*", metavar="ENTRANT", help="as the board names them")
     parser.add_argument(
-        "--of", choices=("slow-down", "state-map", "times", "audits"),
-        help="instead of a comparison",
+        "--of", choices=(*_goals(), *_LOOKS), help="instead of a comparison",
     )  # fmt: skip
     parser.add_argument("--protocol", metavar="PROTOCOL", help="default: the only one there")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file instead")
@@ -34,7 +37,6 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _report(options: Namespace) -> int:
     from robustdeq.results import report
     from robustdeq.results.audit import audits
-    from robustdeq.results.goals import slow_down, state_map
     from robustdeq.results.times import times
 
     store = ResultStore(options.results)
@@ -43,11 +45,11 @@ def _report(options: Namespace) -> int:
             raise SpecError(
                 f"--of {options.of} tells of all entrants; leave out {' '.join(options.entrants)}"
             )
-        looks = {"slow-down": slow_down, "state-map": state_map, "times": times}
         if options.of == "audits":  # of weights, whatever protocol they have entered
             text = audits(store, options.protocol)
         else:
-            text = looks[options.of](store, protocol_of(store, options.protocol))
+            look = times if options.of == "times" else _goals()[options.of]
+            text = look(store, protocol_of(store, options.protocol))
     else:
         text = report(store, protocol_of(store, options.protocol), options.entrants)
     if options.out:
@@ -55,3 +57,9 @@ def _report(options: Namespace) -> int:
     else:
         sys.stdout.write(text)
     return 0
+
+
+def _goals() -> dict[str, Callable[[ResultStore, str], str]]:
+    """The reports that goals have, by title."""
+    goals = (find("goals", name)() for name in names("goals"))
+    return {goal.title: goal.report for goal in goals if goal.title}

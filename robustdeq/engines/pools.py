@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from robustdeq.engines.outcome import Outcome, failed
 from robustdeq.engines.workers import require_sendable, starting
 from robustdeq.errors import PluginEnded
+from robustdeq.evaluation.protocol import Column
 from robustdeq.homes import LONE
 from robustdeq.registry import Plugin, find, is_guest
 from robustdeq.untouched import untouched
@@ -51,6 +52,8 @@ def lone_files(value: object) -> tuple[str, ...]:
 def _guests(value: object) -> Iterator[Plugin]:
     if isinstance(value, Plugin) and is_guest(type(value)):
         yield value
+    if isinstance(value, Column):
+        yield from _guests(value.aim)
     if dataclasses.is_dataclass(value):
         parts = [getattr(value, field.name) for field in dataclasses.fields(value)]
     elif isinstance(value, dict):

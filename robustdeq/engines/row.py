@@ -89,7 +89,7 @@ class Row:
             self.results, self.entrant.id, trial.id, self.entrant.chain, trial.column.name,
             self.again, self.progress,
         )  # fmt: skip
-        sealable = trial.column.goal != "audit" and not guests(rules(self.protocol, trial))
+        sealable = trial.column.aim.staged and not guests(rules(self.protocol, trial))
         if guests(self.entrant) and sealable:
             return seal(self.protocol, trial, desk, self.device)
         return Attacking(self.protocol, trial, desk, self.device)

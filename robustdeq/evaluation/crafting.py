@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from robustdeq.aims import Aim, aim
 from robustdeq.evaluation.attempt import Attacker
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Goal, Stage
+from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.remote import Model
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples
@@ -25,9 +26,8 @@ class Crafted:
     """The most damaging candidate of every row, and whether each row withstood all of its own.
 
     Attributes:
-        damage: of that candidate: the judge's `harm`, or where the goal is cost the judge's
-            evaluations.
-        by_stage: what each stage alone put forward (n, *image), where the goal is a map.
+        damage: of that candidate, as the goal has it.
+        by_stage: what each stage alone put forward (n, *image), where the goal keeps it apart.
     """
 
     x: Tensor
@@ -45,7 +45,7 @@ class Crafter:
         target: what is attacked.
         judge: decides which candidates succeeded, on a copy of its own.
         stages: run in turn.
-        goal: that of a column, see `robustdeq.evaluation.protocol.Column`.
+        goal: that of a column.
         progress: called after every stage of a batch with how many rows that makes, and how many it
             will make: a row of two stages counts twice.
         sources: the networks that `transfer` views climb.
@@ -58,7 +58,7 @@ class Crafter:
     threat: ThreatModel
     stages: tuple[Stage, ...]
     batch_size: int = 128
-    goal: Goal = "label"
+    goal: Aim = field(default_factory=lambda: aim("label"))
     progress: Callable[[int, int], None] = unseen
     sources: tuple[Model, ...] = ()
     idle: frozenset[int] = frozenset()
@@ -68,7 +68,7 @@ class Crafter:
         """Attack the samples where `attacked` (n,) holds; the others keep their image."""
         x = samples.images
         crafted = Crafted(x.clone(), x.new_full((len(x),), -torch.inf), attacked.clone())
-        if self.goal == "map":
+        if self.goal.by_stage:
             crafted.by_stage = tuple(x.clone() for _ in self.stages)
         chosen, done = attacked.nonzero()[:, 0], 0
         stages = [each for each in enumerate(self.stages) if each[0] not in self.idle]
@@ -94,7 +94,7 @@ class _Run:
     into: Crafted
 
     def __call__(self, noise: NoiseStream, index: Tensor) -> None:
-        if self.crafter.goal != "label":
+        if not self.crafter.goal.settles:
             self._attack(noise, index)
             return
         index = index[self.into.standing[index]]
@@ -107,7 +107,7 @@ class _Run:
         if not len(index):
             return index.bool()
         crafter, part = self.crafter, self.samples.select(index)
-        whole_budget = crafter.goal != "label"
+        whole_budget = not crafter.goal.settles
         attack = Attacker(
             crafter.target, crafter.threat, crafter.sources, whole_budget, crafter.asked
         )
@@ -118,16 +118,13 @@ class _Run:
 
     def _enter(self, index: Tensor, part: Samples, candidates: Tensor) -> None:
         judge, into, goal = self.crafter.judge, self.into, self.crafter.goal
-        if goal == "cost":
-            effort = [judge.answer(candidate, part.positions).nfe for candidate in candidates]
-            each = torch.stack(effort).to(into.damage)
-        else:
-            each = torch.stack([judge.harm(x, part.labels, part.positions) for x in candidates])
+        each = torch.stack([goal.damage(judge, candidate, part) for candidate in candidates])
+        each = each.to(into.damage)
         worst, chosen = each.max(0)
         better = worst > into.damage[index]
         into.x[index[better]] = candidates[chosen[better], better.nonzero()[:, 0]]
-        into.damage[index[better]] = worst[better].to(into.damage)
-        if goal == "label":
+        into.damage[index[better]] = worst[better]
+        if goal.settles:
             into.standing[index] = into.damage[index] < 0
         if into.by_stage:
             into.by_stage[self.number][index] = candidates[0]

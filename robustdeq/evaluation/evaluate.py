@@ -31,7 +31,6 @@ from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.refusal import refusal
 from robustdeq.evaluation.remote import Model, ask, derived
 from robustdeq.evaluation.sides import sides
-from robustdeq.evaluation.state_map import states_table
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
@@ -85,14 +84,19 @@ def evaluated(
     target = derived(copies.load(), settled)
     if (reason := ask(target, refusal, trial.column)) is not None:
         return refused(trial, setting, target, reason, started), {}
-    outcome = _Outcome(trial, copies, setting, target, split, progress)
+    outcome = Outcome(trial, copies, setting, target, split, progress)
     record, tables = outcome.record(started)
     outcome.check_untouched()
     return record, tables
 
 
-class _Outcome:
-    """The facts of a finished trial."""
+class Outcome:
+    """The facts of a finished trial.
+
+    Attributes:
+        samples: as they were before.
+        inside: a copy of the judged model whose inside may be looked at.
+    """
 
     def __init__(
         self,
@@ -104,17 +108,17 @@ class _Outcome:
         progress: Progress,
     ):
         column = trial.column
-        self._trial, self._target = trial, target
+        self.trial, self._target = trial, target
         self._sources = tuple(derived(each, settled) for each in copies.sources())
         samples = split.samples().select(column.positions(len(split))).to(setting.device)
-        self._samples = samples
+        self.samples = samples
         self._x, self._y, self._rows = samples.images, samples.labels, samples.positions
         found = sides(
             copies.load, samples, setting.batch_size, setting.randomised, setting.salt,
             column.deployment, copies.apart,
         )  # fmt: skip
         self._findings, self._roles, self._judge = [*found.findings], found.roles, found.judge
-        self._inside = found.inside
+        self.inside = found.inside
         self._setting = replace(setting, randomised=found.judge.randomised)
         asked = (found.attacked, found.judge.target, *self._sources)
         self._guards = [Guard(model) for model in asked]
@@ -125,7 +129,7 @@ class _Outcome:
         self._adversarial: dict[int, Verdict] = {}
         craft = Crafter(
             self._roles.attacked, self._judge, trial.threat, column.stages, setting.batch_size,
-            column.goal, progress, self._sources, idle, found.asked,
+            column.aim, progress, self._sources, idle, found.asked,
         )  # fmt: skip
         attacked = self._judge.attackable(self._x, self._y, self._rows, self._clean)
         for seed in trial.column.seeds:
@@ -155,7 +159,7 @@ class _Outcome:
             seed: self._judge.survival(
                 self._crafted[seed].x, self._y, self._rows, self.robust(seed)
             )
-            for seed in self._trial.column.seeds
+            for seed in self.trial.column.seeds
         }
 
     def record(self, started: float) -> tuple[Record, Tables]:
@@ -165,7 +169,7 @@ class _Outcome:
         cost = sum((c.cost.counts for c in self._crafted.values()), Counter())
         n = len(self._x)
         record = Record(
-            **self._setting.identity(self._trial),
+            **self._setting.identity(self.trial),
             status="done",
             reason=None,
             n=n,
@@ -179,26 +183,24 @@ class _Outcome:
         )
         fates = [self._fate(seed) for seed in each]
         tables = {name: pa.concat_tables(map(make, fates)) for name, make in TABLES.items()}
-        if self._trial.column.goal == "map":
-            tables["states"] = pa.concat_tables([self._states(seed) for seed in each])
-        return record, tables
+        return record, tables | self.trial.column.aim.more_tables(self)
 
     def _fate(self, seed: int) -> Fate:
         return Fate(
             seed, self._rows, self._x, self._y, self._clean, self._crafted[seed].x,
             self._adversarial[seed], self.robust(seed),
             self._survival[seed] if self._setting.randomised else None,
-            self._trial.threat, self._flips[seed],
+            self.trial.threat, self._flips[seed],
         )  # fmt: skip
 
     def _check_gradient(self) -> frozenset[int]:
         """The stages that no gradient reaches, though their attack follows one."""
         idle = set()
-        for number, stage in enumerate(self._trial.column.stages):
+        for number, stage in enumerate(self.trial.column.stages):
             if stage.surrogate.needs_sources:
                 continue  # a flat loss of another network says nothing about this one
             attacked, salt = self._roles.attacked, self._setting.salt
-            findings = ask(attacked, stage_findings, stage, self._samples, salt, self._sources)
+            findings = ask(attacked, stage_findings, stage, self.samples, salt, self._sources)
             self._findings += findings
             if stage.attack.needs_gradient and any(f.name == "missing-gradient" for f in findings):
                 idle.add(number)
@@ -217,7 +219,7 @@ class _Outcome:
                 self._judge.salt,
             )
             return  # the attacked and the judged model are two, by design
-        for stage in self._trial.column.stages:
+        for stage in self.trial.column.stages:
             if isinstance(stage.surrogate, Defended):
                 # Fast mode reads states that are on their way: the exact view has to match.
                 self._findings += view_mismatch(
@@ -232,15 +234,16 @@ class _Outcome:
     def _in_float64(self, x: Tensor, labels: Tensor) -> Tensor:
         """(n,) which rows have another label in float64; none, with a finding, if none has one."""
         try:
-            return ask(self._inside, flips, x, labels)
+            return ask(self.inside, flips, x, labels)
         except Unchecked as error:
             self._findings.append(Finding("unchecked", str(error)))
             return torch.zeros_like(labels, dtype=torch.bool)
 
-    def _states(self, seed: int) -> pa.Table:
-        views = [view_label(encode(stage.surrogate)) for stage in self._trial.column.stages]
-        inputs = dict(zip(views, self._crafted[seed].by_stage, strict=True))
-        return states_table(self._inside, {"clean": self._x} | inputs, self._y, seed)
+    def inputs(self, seed: int) -> dict[str, Tensor]:
+        """The clean images, and what each stage found (n, *image), by what they are called."""
+        views = [view_label(encode(stage.surrogate)) for stage in self.trial.column.stages]
+        found = self._crafted[seed].by_stage
+        return {"clean": self._x, **dict(zip(views, found, strict=True))}
 
     def _deployment(self) -> dict[str, Any]:
         deployment = asdict(ask(self._target, deployment_of))

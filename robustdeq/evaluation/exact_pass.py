@@ -29,7 +29,7 @@ def crafted_and_checked(
     exact = tuple(map(_exactly, craft.stages))
     if (
         exact == craft.stages
-        or craft.goal != "label"
+        or not craft.goal.settles
         or ask(craft.target, needs_equilibrium) is not None
     ):
         return crafted, []

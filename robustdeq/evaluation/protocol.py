@@ -6,24 +6,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from robustdeq.aims import Aim, aim
 from robustdeq.attacks.base import Attack
+from robustdeq.content import content
 from robustdeq.data.base import DataSet, DataSource
 from robustdeq.data.checks import check_first
 from robustdeq.entrant import Entrant
 from robustdeq.errors import DataError, SpecError, UnknownName
+from robustdeq.registry import Plugin
 from robustdeq.results.protocol import places
 from robustdeq.spec import decode, encode
 from robustdeq.surrogates.base import Surrogate
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
-
-Goal = Literal["label", "cost", "map", "audit"]
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,13 @@ class Column:
         order: which images are the first, those of the "file" or of one fixed permutation,
             "shuffled" (see `robustdeq.results.protocol.places`). Files may be sorted by class.
         sources: the networks that `transfer` views of this column climb, none of them ranked.
-        goal: "label" is to be misread. "cost" is to keep the solver busy: no image leaves the
-            attack early, and the candidate of most evaluations is kept. "map" runs every stage on
-            every image for its whole budget and judges what each found at every state on the way.
-            "audit" runs every audit instead of stages, of which it has none.
+        goal: what the attack aims at, a file of `robustdeq.goals`: "label" is to be misread.
         audits: of an audit, those that do not come with the package, each with its content.
+        goal_content: of a goal that does not come with the package; it is filled in.
         deployment: "own", or which side of the trial is given four times the solver's budget at a
             hundredth of its tolerance: "judged-longer" or "crafted-longer".
 
-    Only label columns on the model's own deployment may rank.
+    Only columns of a goal that ranks, on the model's own deployment, may rank.
     """
 
     name: str
@@ -61,22 +60,25 @@ class Column:
     seeds: tuple[int, ...]
     images: int | None = None
     sources: tuple[Entrant, ...] = ()
-    goal: Goal = "label"
+    goal: str = "label"
     deployment: Literal["own", "judged-longer", "crafted-longer"] = "own"
     order: Literal["file", "shuffled"] = "file"
     audits: tuple[str, ...] = ()
+    goal_content: str = ""
 
     def __post_init__(self):
+        object.__setattr__(self, "goal_content", content(cast(Plugin, self.aim)))
         needed = max((stage.surrogate.needs_sources for stage in self.stages), default=0)
         if needed > len(self.sources):
             raise SpecError(
                 f"column {self.name!r} climbs source {needed - 1} of {len(self.sources)}; list the "
                 f"networks to transfer from in its `sources`"
             )
-        if bool(self.stages) == (self.goal == "audit"):
+        if bool(self.stages) != self.aim.staged:
+            wanted = "at least one" if self.aim.staged else "none"
             raise SpecError(
-                f"column {self.name!r} has {len(self.stages)} stages; expected at least one, and "
-                f"none where the goal is an audit"
+                f"column {self.name!r} has {len(self.stages)} stages; expected {wanted}, as its "
+                f"goal is {self.goal!r}"
             )
         if not self.seeds or len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
             raise SpecError(
@@ -85,6 +87,11 @@ class Column:
             )
         if self.images is not None and self.images < 1:
             raise SpecError(f"column {self.name!r}: images {self.images}; expected at least 1")
+
+    @property
+    def aim(self) -> Aim:
+        """The goal itself."""
+        return aim(self.goal)
 
     def on_first(self, images: int | None) -> "Column":
         """This column on at most so many images; None leaves it as it is."""

@@ -8,7 +8,7 @@ from robustdeq.surrogates.base import needs_equilibrium
 
 def refusal(target: DefendedModel, column: Column) -> str | None:
     """Why this column cannot be run on this target, if it cannot."""
-    of_solver = column.deployment != "own" or column.goal == "map"
+    of_solver = column.deployment != "own" or column.aim.of_solver
     if of_solver and (reason := needs_equilibrium(target)) is not None:
         return reason
     for stage in column.stages:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from robustdeq.aims import aim_of
 from robustdeq.errors import StoreError
 from robustdeq.hints import hint
 from robustdeq.results.flags import find_flag, in_order
@@ -89,7 +90,7 @@ def _audited(store: ResultStore, protocol: str | None) -> list[Record]:
     if protocol:
         resolved = store.protocol(protocol)
         where |= {"data.digest": resolved.data["digest"], "threat": resolved.threat}
-    records = [r for r in store.scan(where) if r.column.get("goal") == "audit"]
+    records = [r for r in store.scan(where) if not aim_of(r.column).staged]
     order = sorted(records, key=lambda r: (r.provenance["created"], r.run))
     newest = {(r.trial, r.checkpoint): r for r in order}
     return sorted(

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from robustdeq.aims import aim_of
 from robustdeq.results.protocol import ResolvedProtocol, covers, may_rank
 from robustdeq.results.record import Record
 from robustdeq.results.row_names import row_names
@@ -222,7 +223,7 @@ def _member(
         wanted=tuple(column["name"] for column in columns),
         required=required,
         further=further,
-        audits=tuple(r for r in present if r.column.get("goal") == "audit"),
+        audits=tuple(r for r in present if not aim_of(r.column).staged),
         columns=survived,
         beyond={spec: _worst(found) for spec, found in beyond.items()},
         derived=frozenset(canonical(record.column) for record in further if _derived(record)),

@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from robustdeq.aims import aim_of
 from robustdeq.results.flags import CONVERGED, INCONSTANT
 from robustdeq.results.identity import trial_id
 from robustdeq.results.record import Record
-from robustdeq.results.tables import to_numpy
 from robustdeq.results.verdicts import ALWAYS, Verdicts, misshapen, read_verdicts
 
-_PROVING = {"audit": ("samples", "audit"), "map": ("samples", "states")}  # by goal
 # table -> the columns that are looked at, and those that are where they exist; else all.
 COLUMNS = MappingProxyType({"samples": (ALWAYS, ("survival",))})
 SLACK = 1e-6  # of a distance beyond the radius: float32 rounding, as `ThreatModel.contains` allows
@@ -45,7 +44,7 @@ class Proof:
 
 def proving(record: Record) -> tuple[str, ...]:
     """The tables that say something of a record's other facts, as far as it has them."""
-    return _PROVING.get(record.column.get("goal", "label"), ("samples",))
+    return aim_of(record.column).tables
 
 
 def prove(record: Record, tables: Mapping[str, pa.Table]) -> Proof:
@@ -57,11 +56,7 @@ def prove(record: Record, tables: Mapping[str, pa.Table]) -> Proof:
     found = [*_specification(record), *_outline(record, tables)]
     if found or record.status == "refused":
         return Proof(tuple(found), None)
-    goal = record.column.get("goal", "label")
-    if goal == "audit":
-        found += _audit(record, tables["audit"])
-    if goal == "map" and "states" in tables:
-        found += _states(record, tables["states"])
+    found += aim_of(record.column).contradictions(record, tables)
     if "samples" not in tables:
         return Proof(tuple(found), None)
     shape = misshapen(record, tables["samples"])
@@ -105,17 +100,15 @@ def _outline(record: Record, tables: Iterable[str]) -> Iterator[str]:
         if record.n or any(figure is not None for figure in figures) or tables:
             yield "it was refused, but has figures"
         return
-    audit = record.column.get("goal") == "audit"
-    if (needed := "audit" if audit else "samples") not in tables:
+    goal = aim_of(record.column)
+    if (needed := goal.tables[0]) not in tables:
         yield f"it is done, but has no table {needed!r}"
     images = min(record.column.get("images") or record.data["n"], record.data["n"])
     if record.n != images:
         yield f"n is {record.n}, but its column attacks {images} images"
-    seeds = record.column["seeds"][:1] if audit else record.column["seeds"]
+    seeds = goal.seeds(record.column)
     if sorted(record.seeds) != sorted(map(str, seeds)):
         yield f"it has figures of the attack seeds {', '.join(record.seeds)}, its column {seeds}"
-    if audit and abs(min(record.seeds.values()) - (record.robust or 0.0)) > _ROUNDING:
-        yield f"robust is {record.robust}, but its attack seed gives {min(record.seeds.values())}"
     shares = (record.deployment[key] for key in ("converged_clean", "converged_adversarial"))
     flagged = "unconverged" in _flags(record)
     if not flagged and any(s is not None and s < CONVERGED - _ROUNDING for s in shares):
@@ -178,29 +171,6 @@ def _figures(record: Record, found: Verdicts) -> Iterator[str]:
         if name in stated and not abs((stated[name] or 0.0) - value) <= _ROUNDING:
             what = name if name in ("clean", "robust") else f"robust under attack seed {name}"
             yield f"{what} is {stated[name]}, but its samples give {value:.6g}"
-
-
-def _audit(record: Record, audit: pa.Table) -> Iterator[str]:
-    """The flags of an audit are those that its table raises."""
-    lines = zip(audit["check"].to_pylist(), audit["detail"].to_pylist(), strict=True)
-    raised = {check.partition(": ")[2] for check, detail in lines if detail.startswith("raised")}
-    if not len(audit):
-        yield "it is an audit, but its table has not one check"
-    if raised != _flags(record):
-        yield (
-            f"its flags are {', '.join(sorted(_flags(record))) or 'none'}, but its audit raises "
-            f"{', '.join(sorted(raised)) or 'none'}"
-        )
-
-
-def _states(record: Record, states: pa.Table) -> Iterator[str]:
-    accuracy = to_numpy(states, "accuracy")
-    if not ((accuracy >= 0) & (accuracy <= 1)).all():
-        yield f"a state's accuracy is {accuracy.max():g}"
-    if (to_numpy(states, "n") != record.n).any():
-        yield f"its states are not of the {record.n} images"
-    if set(states["attack_seed"].to_pylist()) - set(record.column["seeds"]):
-        yield f"its states are not of the column's attack seeds {record.column['seeds']}"
 
 
 def _flags(record: Record) -> set[str]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from robustdeq.aims import aim_of
 from robustdeq.errors import SpecError, StoreError
 from robustdeq.spec import decode, encode
 
@@ -13,8 +14,8 @@ SCHEMA = 1
 
 
 def may_rank(column: dict[str, Any]) -> bool:
-    """Only label attacks on the model as deployed may count."""
-    return column.get("goal", "label") == "label" and column.get("deployment", "own") == "own"
+    """Only figures of a goal that ranks, of the model as deployed, may count."""
+    return aim_of(column).ranks and column.get("deployment", "own") == "own"
 
 
 def covers(column: dict[str, Any], wanted: dict[str, Any]) -> bool:

@@ -7,8 +7,9 @@ import pyarrow as pa
 import pytest
 
 from robustdeq.errors import StoreError
+from robustdeq.goals.cost import Cost
+from robustdeq.goals.map import Map
 from robustdeq.results.audit import audit_text, audits, verdict
-from robustdeq.results.goals import slow_down, state_map
 from robustdeq.results.leaderboard import leaderboard
 from robustdeq.results.protocol import derived_column
 from robustdeq.results.tables import AUDIT, STATES
@@ -125,7 +126,7 @@ def test_the_slow_down_report_counts_evaluations_and_missed_tolerances(goals):
     ):
         table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
     add(goals, "vanilla", survivors(3), name="slow", settings=COST, extra={"samples": table})
-    (line,) = [line for line in slow_down(goals, "tiny-v1").splitlines() if "vanilla" in line]
+    (line,) = [line for line in Cost().report(goals, "tiny-v1").splitlines() if "vanilla" in line]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == [
         "vanilla", "10.0", "40.0", "4.00", "60", "25.0", "100.0", "25.0",
@@ -135,7 +136,7 @@ def test_the_slow_down_report_counts_evaluations_and_missed_tolerances(goals):
 
 def test_the_state_map_has_a_line_for_each_view_and_a_column_for_each_state(goals):
     add_goals(goals)
-    text = state_map(goals, "tiny-v1")
+    text = Map().report(goals, "tiny-v1")
     accuracy = text.split("| entropy")[0].splitlines()
     rows = {line.split("|")[1].strip(): line for line in accuracy if line.startswith("| ")}
     assert "z_1" in rows["read-out attacked"]
@@ -152,7 +153,7 @@ def test_a_column_that_enters_no_figure_is_settled_by_its_refusal(goals):
     add(goals, "fixed", None, name="slow", settings=COST)
     rows = {standing.entrant: standing for standing in leaderboard(goals, "tiny-v1")}
     assert rows["fixed"].complete
-    assert "fixed" not in slow_down(goals, "tiny-v1")
+    assert "fixed" not in Cost().report(goals, "tiny-v1")
 
 
 def test_times_are_factors_to_the_yardstick_over_the_required_columns(store):
@@ -181,7 +182,7 @@ def test_a_matrix_without_a_complete_row_has_no_time(store):
         times(store, "tiny-v1")
 
 
-@pytest.mark.parametrize("tell", [slow_down, state_map])
+@pytest.mark.parametrize("tell", [Cost().report, Map().report], ids=["cost", "map"])
 def test_a_report_of_what_nobody_ran_says_what_to_run(goals, tell):
     with pytest.raises(StoreError, match=r"run `robustdeq run PROTOCOL --results .* first"):
         tell(goals, "tiny-v1")

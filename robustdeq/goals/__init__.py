@@ -1,0 +1,1 @@
+"""What a column aims at: one file each."""

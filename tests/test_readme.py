@@ -66,6 +66,11 @@ def test_the_readme_has_blocks_that_run_and_the_two_commands_for_a_fresh_machine
         assert len(code.splitlines()) == 1
 
 
+def test_the_readme_is_two_screens_to_the_board_and_two_hundred_lines_in_all():
+    assert len(README.splitlines()) <= 200
+    assert README[: README.index("| rank |")].count("\n") < 30
+
+
 def test_fenced_blocks_are_found_with_their_language_and_line():
     text = "a\n```python\nx = 1\n```\n\n```\nplain\n```\n```sh\nls\n```\n"
     assert list(blocks(text)) == [("python", 3, "x = 1\n"), ("sh", 10, "ls\n")]

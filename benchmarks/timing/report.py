@@ -25,8 +25,8 @@ Ratios are the opponent's work over ours on the same weights and images in one r
 to highest). Absolute times of one machine mean little elsewhere. Each table stands under the
 command that prints it, with the machine, the date and its load. CPU ratios are of one thread, wall
 ratios of all cores. No GPU was at hand: `python -m benchmarks.gpu` measures the same tables there,
-and has been tried on a CPU at toy size. The README holds each ratio against its goal; the section
-Profile says where the time goes that falls short of it.
+and has been tried on a CPU at toy size. docs/speed.md holds each ratio against its goal; the
+section Profile says where the time goes that falls short of it.
 """
 
 

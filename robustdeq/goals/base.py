@@ -40,7 +40,7 @@ class Goal(Plugin, ABC):
         of_solver: whether it needs a solver, whose states are read.
         by_stage: whether what each stage found is kept apart.
         tables: those that say something of a record's other facts; the first one has to be there.
-        title: of its report, as `robustdeq report --of` names it; none where it has no report.
+        title: of its report, as `--of` names it; none where it has no report.
     """
 
     kind: ClassVar[str] = "goals"

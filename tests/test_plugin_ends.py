@@ -40,7 +40,10 @@ class Planted(Wrapper):
         {body}
 """
 
-ENDS = ["sys.exit(0)", "sys.exit()", "raise KeyboardInterrupt", "raise GeneratorExit", "exit(0)"]
+ENDS = [
+    "sys.exit(0)", "sys.exit()", "raise KeyboardInterrupt", "raise GeneratorExit", "exit(0)",
+    "__import__('os')._exit(0)",
+]  # fmt: skip
 
 
 def attack(folder, top="pass", made="pass", body="pass"):
@@ -74,8 +77,9 @@ def test_a_plug_in_that_ends_the_program_when_imported_is_told(tmp_path, end):
     assert not records(tmp_path)
 
 
-def test_a_plug_in_that_ends_the_program_when_made_is_told(tmp_path):
-    answer = run(tmp_path, "--plugin", attack(tmp_path, made="sys.exit(0)"))
+@pytest.mark.parametrize("end", ["sys.exit(0)", "__import__('os')._exit(0)"])
+def test_a_plug_in_that_ends_the_program_when_made_is_told(tmp_path, end):
+    answer = run(tmp_path, "--plugin", attack(tmp_path, made=end))
     assert answer.code == 3
     assert is_sentence(answer.err)
     assert "planted.py, line 11" in answer.err
@@ -100,8 +104,9 @@ def test_a_hook_that_ends_the_program_is_told_and_the_other_entrants_are_stored(
     assert len(records(tmp_path)) == 4
 
 
-def test_check_calls_it_a_broken_promise(tmp_path):
-    text = DEFENSE.format(hook="infer", stage="inference", body="sys.exit(0)")
+@pytest.mark.parametrize("end", ["sys.exit(0)", "__import__('os')._exit(0)"])
+def test_check_calls_it_a_broken_promise(tmp_path, end):
+    text = DEFENSE.format(hook="infer", stage="inference", body=end)
     (tmp_path / "planted.py").write_text(text)
     answer = robustdeq("check", tmp_path / "planted.py")
     assert answer.code == 2

@@ -13,6 +13,7 @@ from types import FrameType
 
 from robustdeq.cli import audit, board, check, listing, migrate, report, run, train
 from robustdeq.errors import Interrupted, RobustDEQError, by_user, ended
+from robustdeq.importing import outliving
 from robustdeq.version import __version__
 
 _COMMANDS = (run, train, board, report, audit, check, listing, migrate)
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     _tolerate_narrow_consoles()
     options = parser().parse_args(arguments)
-    with _own_interrupts():
+    with _own_interrupts(), outliving():
         try:
             code = options.command(options)
             sys.stdout.flush()

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
+from os import _exit  # at hand whatever stands in `os` meanwhile
 from types import ModuleType
 from typing import TypeVar
 
@@ -71,7 +72,7 @@ def follow_parent() -> None:
 
 def _end_after(parent: BaseProcess) -> None:
     parent.join()
-    os._exit(1)
+    _exit(1)
 
 
 def _mask_interrupts(how: str, signals: Set[int]) -> Set[int]:

@@ -68,7 +68,7 @@ class Case:
             some = self.split.samples().select(rows)
             x[rows] = attack.perturb(approach, some, self.threat, noise)[0]
         judge = Judge(self.target, WHOLE)
-        return judge(x, self.split.labels, torch.arange(len(x))).right
+        return judge(self.split.samples().moved(x)).right
 
 
 def line(chain: str, name: str, case: Case) -> list[str]:

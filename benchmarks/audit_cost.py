@@ -60,7 +60,7 @@ def measure(chain: str, options: Namespace) -> dict:
 
     protocol = load_protocol(PROTOCOL)
     test = protocol.load_data().test.take(options.images)
-    report = examine(load, test.images, test.labels, protocol.threat, meter)
+    report = examine(load, test.samples(), protocol.threat, meter)
     meter("")
     return {"spent": meter.spent, "flags": report.flags, "robust": report.robust}
 

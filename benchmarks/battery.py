@@ -90,7 +90,7 @@ def file(folder: Path, images: int, subject: Subject, seed: int) -> Path:
 def measure(images: Split, subject: Subject, seed: int) -> dict[str, Any]:
     """What a battery finds, as plain data."""
     salt = f"{subject.name}, {subject.form}, {seed}"
-    report = examine(subject.load, images.images, images.labels, LINF, seed=seed, salt=salt)
+    report = examine(subject.load, images.samples(), LINF, seed=seed, salt=salt)
     return {"clean": report.clean, "robust": report.robust, "flags": report.flags}
 
 

@@ -71,8 +71,7 @@ class Plan:
 
         def measure() -> dict[str, list[bool]]:
             target, test = self.trained(entrant), PROTOCOL.load_data().test.take(self.images)
-            rows = torch.arange(len(test.labels))
-            clean = Judge(target, 128)(test.images, test.labels, rows)
+            clean = Judge(target, 128)(test.samples())
             eps = str(PROTOCOL.threat.eps)
             _, right = notebook.attack(target, test.images, test.labels, ATTACK, eps)
             return {

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from robustdeq.audits.base import Audit, Case
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.budget import budget_findings, lengthened
@@ -20,18 +18,17 @@ from robustdeq.evaluation.remote import derived
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream
 from robustdeq.results.flags import in_order
+from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
 
 
 @dataclass(frozen=True)
 class Seen:
-    """Labelled images x (n, *image), what an attack made of them, and where they stand."""
+    """Labeled images, and what an attack made of them."""
 
-    x: Tensor
-    y: Tensor
-    rows: Tensor
-    adversarial: Tensor
+    samples: Samples
+    adversarial: Samples
     threat: ThreatModel
 
 
@@ -46,7 +43,7 @@ def raised_flags(
         audits: to be run; they cost more than all the checks.
     """
     names = [finding.name for finding in check_findings(target, judge, fresh, seen)]
-    case = Case(target, judge, seen.x, seen.y, seen.rows, seen.threat)
+    case = Case(target, judge, seen.samples, seen.threat)
     for audit in audits:
         if audit.applies(target) is None:
             names += [measure.flag for measure in audit.examine(case) if measure.raised]
@@ -55,20 +52,19 @@ def raised_flags(
 
 def check_findings(target: DefendedModel, judge: Judge, fresh: Judge, seen: Seen) -> list[Finding]:
     """The findings of a trial's own checks."""
-    x, y, rows = seen.x, seen.y, seen.rows
-    findings = preflight(judge, fresh, x, y, rows)
+    findings = preflight(judge, fresh, seen.samples)
     surface = Defended().bind(target, NoiseStream(0).child("preflight")).surface
-    findings += gradient_findings(surface, x, y, rows)
-    clean, adversarial = judge(x, y, rows), judge(seen.adversarial, y, rows)
+    findings += gradient_findings(surface, seen.samples)
+    clean, adversarial = judge(seen.samples), judge(seen.adversarial)
     findings += postflight(target, clean, adversarial, clean.right)
-    right = clean.right
+    final = seen.adversarial.select(clean.right)
     findings += view_mismatch(
-        Defended(), target, seen.adversarial[right], rows[right], adversarial.labels[right]
+        Defended(), target, final.images, final.positions, adversarial.labels[clean.right]
     )
     if (
         isinstance(target.classifier, EquilibriumNetwork)
         and not target.defense.at_inference.answers
     ):
         longer = derived(judge.target, lengthened)
-        findings += budget_findings(longer, seen.adversarial, y, rows, adversarial.right)
+        findings += budget_findings(longer, seen.adversarial, adversarial.right)
     return findings

@@ -41,6 +41,7 @@ from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.registry import find
 from robustdeq.results.statistics import newcombe, paired_counts
+from robustdeq.samples import Samples
 from robustdeq.spec import digest
 from robustdeq.testing.impostors import ZOO, Form, Impostor
 from robustdeq.testing.impostors.appearance import naive_attack
@@ -67,11 +68,9 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Slice:
-    """Labelled images, their positions, and the threat."""
+    """Labeled images, and the threat."""
 
-    x: Tensor
-    y: Tensor
-    rows: Tensor
+    samples: Samples
     threat: Linf
 
 
@@ -106,7 +105,8 @@ def gradients_of(stage: Stage) -> int:
 def share_right(target: DefendedModel, x: Tensor, data: Slice, draws: int, name: str) -> Tensor:
     """(n,) how often the deployed predictor is right, over draws of its own noise."""
     streams = [NoiseStream(draw).child(name) for draw in range(draws)]
-    right = [target.predict(x, data.rows, stream).labels == data.y for stream in streams]
+    y, rows = data.samples.labels, data.samples.positions
+    right = [target.predict(x, rows, stream).labels == y for stream in streams]
     return torch.stack(right).double().mean(0)
 
 
@@ -119,7 +119,7 @@ def attacks_on(impostor: Impostor, form: Form, twin: DefendedModel, data: Slice)
     """The gradient attacks of the union that find one in this form."""
     target = asked_cold(form, twin)
     stages = white_box(target, impostor.random)
-    return runnable(stages, target, data.x, data.y, data.rows)
+    return runnable(stages, target, data.samples)
 
 
 @dataclass(frozen=True)
@@ -138,19 +138,19 @@ class Bench:
 
     def row(self, impostor: Impostor, form: Form) -> Row:
         """Attack one form of a trick by every means, and look for its flag."""
-        twin, data = self.twin, self.data
-        naive = naive_attack(form.make(twin), data.x, data.y, data.threat)
+        twin, data, samples = self.twin, self.data, self.data.samples
+        naive = naive_attack(form.make(twin), samples.images, samples.labels, data.threat)
         looks = share_right(form.make(twin), naive, data, DRAWS if impostor.random else 1, "naive")
         target = asked_cold(form, twin)
         judge = Judge(asked_cold(form, twin), 128, impostor.random)
         stages = (*attacks_on(impostor, form, twin, data), *black_box())
-        found = strongest(stages, target, judge, data.x, data.y, data.threat)
+        found = strongest(stages, target, judge, samples, data.threat)
         if impostor.random:
             union = share_right(target, found.x, data, DRAWS, "fresh")
         else:
-            union = (found.standing & judge(found.x, data.y, data.rows).right).double()
+            union = (found.standing & judge(samples.moved(found.x)).right).double()
         reference = self._reference(impostor, form)
-        seen = Seen(data.x, data.y, data.rows, found.x, data.threat)
+        seen = Seen(samples, samples.moved(found.x), data.threat)
         copies = (form.make(twin), Judge(form.make(twin), 128), Judge(form.make(twin), 128))
         flags = raised_flags(*copies, seen, self.audits)
         share = looks.mean().item()
@@ -171,7 +171,7 @@ class Bench:
         x, data, target = load_file(path)["x"], self.data, asked_cold(form, self.twin)
         if impostor.random:
             return share_right(target, x, data, DRAWS, "fresh").tolist()
-        return Judge(target, 128)(x, data.y, data.rows).right.double().tolist()
+        return Judge(target, 128)(data.samples.moved(x)).right.double().tolist()
 
     def _refer(self, function: Opened, impostor: Impostor) -> Tensor:
         """The reference's inputs, with `MORE` times the gradients of the dearest form's union."""
@@ -183,12 +183,13 @@ class Bench:
             target = asked_cold(form, self.twin)
             return share_right(target, x, data, draws, "reference").float()
 
-        return reference_attack(function, score, data.x, data.y, float(data.threat.eps), gradients)
+        samples, radius = data.samples, float(data.threat.eps)
+        return reference_attack(function, score, samples.images, samples.labels, radius, gradients)
 
     def _path(self, impostor: Impostor, ending: str) -> Path:
         targets = [asked_cold(form, self.twin) for form in impostor.forms]
         union = [white_box(target, impostor.random) for target in targets], black_box()
-        name, size = impostor.name.replace(" ", "-"), len(self.data.y)
+        name, size = impostor.name.replace(" ", "-"), len(self.data.samples)
         return self.folder / f"{name}-{size}-{digest(union, 8)}-{ending}"
 
 
@@ -224,14 +225,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=MEASURED / "impostors")
     options = parsed(parser)
     twin, test = load_model("vanilla", options.results), Digits().load().test.take(options.images)
-    data = Slice(test.images, test.labels, torch.arange(len(test)), Linf(RADIUS))
+    data = Slice(test.samples(), Linf(RADIUS))
     chosen = [each for each in ZOO if not options.only or each.name in options.only]
     pairs = [(each, form) for each in (TWIN, *chosen) for form in each.forms]
     audits = [find("audits", name)() for name in options.audits]
     bench = Bench(twin, data, audits, options.cache / fingerprint(twin.classifier))
     rows = [bench.cached(*pair) for pair in tqdm(pairs)]
     lines = [line(found, *pair, rows[0]) for found, pair in zip(rows, pairs, strict=True)]
-    clean = share_right(twin, data.x, data, 1, "clean").mean().item()
+    clean = share_right(twin, test.images, data, 1, "clean").mean().item()
     page = "\n".join(
         [
             "# Impostors\n",

@@ -68,7 +68,8 @@ class Contender:
                 [self._candidates(first, exact, case, split, s, noise) for s in rows.split(CHUNK)],
                 dim=1,
             )
-            right = [judge(x, split.labels, rows).right for x in (split.images, *found)]
+            samples = split.samples()
+            right = [judge(samples.moved(x)).right for x in (split.images, *found)]
             verdicts.append(torch.stack(right).all(0).numpy())
             spent += sum(
                 each.surface.cost.counts[name]

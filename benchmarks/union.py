@@ -63,7 +63,7 @@ class Case:
 
     def right(self, x: Tensor) -> Tensor:
         """(n,) whom the deployed predictor gets right."""
-        return Judge(self.target, 128)(x, self.y, torch.arange(len(x))).right
+        return Judge(self.target, 128)(Samples.of(x, self.y)).right
 
 
 @dataclass(frozen=True)

@@ -148,7 +148,7 @@ def test_every_view(device, name, chain):
 def test_every_audit(device, name):
     target, x, y, rows = setting(device)
     audit = small(registry.find("audits", name)())
-    audit.examine(Case(target, Judge(target, 3), x, y, rows, LINF))
+    audit.examine(Case(target, Judge(target, 3), Samples(x, y, rows), LINF))
 
 
 def test_a_battery_of_audits(device, monkeypatch):
@@ -156,7 +156,7 @@ def test_a_battery_of_audits(device, monkeypatch):
     monkeypatch.setattr("robustdeq.audits.outsiders.white_box", lambda target, randomised: white)
     monkeypatch.setattr("robustdeq.audits.outsiders.every_target", lambda target: ())
     target, x, y, _ = setting(device)
-    report = examine(lambda: target, x, y, LINF, audits=["gradient"])
+    report = examine(lambda: target, Samples.of(x, y), LINF, audits=["gradient"])
     assert report.n == len(y)
 
 

@@ -34,6 +34,7 @@ from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.surface import counted_network
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import attack
+from robustdeq.samples import Samples
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 from robustdeq.surface import Cost
@@ -180,7 +181,7 @@ class TestRebuiltNetworks:
 
 def case_of(target, images=8, eps=Fraction(1, 8)):
     x, y = IMAGES.images[:images], IMAGES.labels[:images]
-    return Case(target, Judge(target, 64), x, y, ROWS[:images], Linf(eps))
+    return Case(target, Judge(target, 64), Samples(x, y, ROWS[:images]), Linf(eps))
 
 
 class TestForeignNetwork:
@@ -203,11 +204,13 @@ class TestForeignNetwork:
         assert len(stages) == len((*white_box(ours), *every_target(ours)))
         quick = tuple(replace(stage, attack=replace(stage.attack, steps=2)) for stage in stages)
         y = self.labels(foreign)
-        found = strongest(quick, foreign, Judge(foreign, 8), IMAGES.images, y, Linf(Fraction(1, 8)))
+        samples = Samples.of(IMAGES.images, y)
+        found = strongest(quick, foreign, Judge(foreign, 8), samples, Linf(Fraction(1, 8)))
         assert found.standing.sum() < len(y)
 
     def test_audits_measure_it(self, foreign):
-        case = replace(case_of(foreign), y=self.labels(foreign))
+        case = case_of(foreign)
+        case = replace(case, samples=Samples(case.x, self.labels(foreign), case.rows))
         (gradient,) = Gradient(images=8, directions=4).examine(case)
         assert not gradient.raised, gradient.detail
         (plants,) = Binarisation(images=4, inner=49, control=20).examine(case)

@@ -16,8 +16,8 @@ from robustdeq.goals.base import Goal
 class Planted(Goal):
     title: ClassVar[str] = "planted"
 
-    def damage(self, judge, candidate, samples):
-        return judge.answer(candidate, samples.positions).logits[:, {wanted}]
+    def damage(self, judge, candidate):
+        return judge.answer(candidate.images, candidate.positions).logits[:, {wanted}]
 
     def contradictions(self, record, tables):
         if record.robust > record.clean:

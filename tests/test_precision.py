@@ -129,9 +129,9 @@ def test_whoever_makes_a_number_makes_it_in_full(asked):
         record, _ = evaluate(Trial(Entrant(defense), column, about, LINF), bench, split)
         assert record.provenance["precision"] == "full float32"
     elif asked == "audit":
-        examine(lambda: target, split.images, split.labels, LINF, audits=["logit-scale"])
+        examine(lambda: target, split.samples(), LINF, audits=["logit-scale"])
     elif asked == "judge":
-        Judge(target, 2)(split.images, split.labels, torch.arange(4))
+        Judge(target, 2)(split.samples())
     else:
         recipe = Recipe(LINF, epochs=1, batch_size=16, validate_every=1)
         train(Entrant(defense, recipe), toy_data(train=16), torch.device("cpu"), bar_line=None)

@@ -87,13 +87,13 @@ def test_a_library_gets_no_direction_either():
 
 def test_one_row_is_a_note_and_a_share_of_them_blocks():
     x, y = images()
-    (note,) = gradient_findings(network_surface(rooted), x, y, torch.arange(COUNT))
+    (note,) = gradient_findings(network_surface(rooted), Samples.of(x, y))
     assert (note.name, note.detail) == (
         "undirected",
         "1 of 8 images had a gradient that was no number",
     )
     x[BLACK + 1, 0, 0, 0] = 0.0
-    (finding,) = gradient_findings(network_surface(rooted), x, y, torch.arange(COUNT))
+    (finding,) = gradient_findings(network_surface(rooted), Samples.of(x, y))
     assert finding.name == "non-finite"
     assert [f.name for f in undirected(set(range(5)), 500)] == ["undirected"]
     assert [f.name for f in undirected(set(range(6)), 500)] == ["non-finite"]

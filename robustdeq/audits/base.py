@@ -14,6 +14,7 @@ from robustdeq.evaluation.judge import Judge
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
 from robustdeq.results.draft import Draft
+from robustdeq.samples import Samples
 from robustdeq.spec import digest
 from robustdeq.threats.base import ThreatModel
 
@@ -25,7 +26,6 @@ class Case:
     Attributes:
         target: what is attacked.
         judge: decides, on a copy of the target of its own; knows whether answers are drawn.
-        rows: the positions of the images in their slice.
         seed: of every random draw; an audit is repeated under another one before it is believed.
         left: how often each image is still right after the white-box union, where it has been run.
         draft: has what several audits ask for, and an interrupted one had finished.
@@ -33,13 +33,26 @@ class Case:
 
     target: DefendedModel
     judge: Judge
-    x: Float[Tensor, "n *image"]
-    y: Int[Tensor, " n"]
-    rows: Int[Tensor, " n"]
+    samples: Samples
     threat: ThreatModel
     seed: int = 0
     left: Float[Tensor, " n"] | None = None
     draft: Draft = field(default_factory=Draft)
+
+    @property
+    def x(self) -> Float[Tensor, "n *image"]:
+        """The images."""
+        return self.samples.images
+
+    @property
+    def y(self) -> Int[Tensor, " n"]:
+        """Their labels."""
+        return self.samples.labels
+
+    @property
+    def rows(self) -> Int[Tensor, " n"]:
+        """Their positions in the data slice."""
+        return self.samples.positions
 
     @property
     def noise(self) -> NoiseStream:

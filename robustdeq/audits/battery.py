@@ -3,11 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any, Literal
-
-import torch
-from torch import Tensor
 
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE
@@ -15,12 +11,12 @@ from robustdeq.audits.outsiders import left_by_union
 from robustdeq.content import content
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import Unchecked
-from robustdeq.evaluation.checks import gradient_findings, postflight, preflight
-from robustdeq.evaluation.forgetful import cold
-from robustdeq.evaluation.judge import Judge
+from robustdeq.evaluation.checks import gradient_findings, postflight
+from robustdeq.evaluation.sides import sides
 from robustdeq.registry import find, names
 from robustdeq.results.draft import Draft
 from robustdeq.results.statistics import holm
+from robustdeq.samples import Samples
 from robustdeq.spec import digest, encode
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surroundings import own_surroundings
@@ -75,16 +71,16 @@ def specs() -> list[dict[str, Any]]:
 @own_surroundings()
 def examine(
     load: Callable[[], DefendedModel],
-    x: Tensor,
-    y: Tensor,
+    samples: Samples,
     threat: ThreatModel,
     progress: Callable[[str], None] = lambda audit: None,
     audits: Sequence[str] | None = None,
     seed: int = 0,
     draft: Draft | None = None,
     salt: str = "",
+    randomised: bool | None = None,
 ) -> Report:
-    """Run every audit on images x (n, *image) of labels y.
+    """Run every audit on labeled images.
 
     An audit that raises a flag is repeated under another seed, and what then does not appear again
     is "unstable", not raised. Statistical flags are Holm-adjusted over the battery, at family-wise
@@ -96,50 +92,33 @@ def examine(
         seed: of every draw; the next one is that of repetitions.
         draft: has what an interrupted examination of the same target and images had finished; by
             default there was none.
-        salt: keys what the defence draws, and the order in which it is asked.
+        salt: keys what the defense draws, and the order in which it is asked.
+        randomised: whether answers are known to depend on its draws; they are asked about all the
+            same.
 
     Raises:
         UnknownName: an audit that nobody wrote.
     """
     chosen = [find("audits", name)() for name in (names("audits") if audits is None else audits)]
-    rows = torch.arange(len(y), device=y.device)
-    case = Case(
-        load(), Judge(load(), 128, salt=salt), x, y, rows, threat, seed, draft=draft or Draft()
-    )
     progress("union")
-    checked = case.draft.part("checks", partial(_checked, load, case))
-    case = _unasked(case, load, [finding["name"] for finding in checked["findings"]])
+    each = sides(load, samples, 128, randomised, salt)
+    target, judge = each.attacked, each.judge
+    assert isinstance(target, DefendedModel), "audits look inside"
+    case = Case(target, judge, samples, threat, seed, draft=draft or Draft())
+    clean = judge(samples)
+    surface = Defended().bind(target, case.noise).surface
+    findings = [*each.findings, *gradient_findings(surface, samples)]
+    findings += postflight(load(), clean, None, clean.right)
     left = left_by_union(case)
     case = replace(case, left=left)
-    lines = [Line("checks", f["name"], "raised", f["detail"]) for f in checked["findings"]]
+    lines = [Line("checks", each.name, "raised", each.detail) for each in findings]
     found = []
     for audit in chosen:
         progress(audit.plugin_name())
         found.append((audit, *_examined(audit, case)))
     lines += [line for lines in _settled(found, case, progress) for line in lines]
-    n = max(len(y), 1)
-    return Report(len(y), sum(checked["right"]) / n, left.sum().item() / n, tuple(lines))
-
-
-def _checked(load: Callable[[], DefendedModel], case: Case) -> dict[str, Any]:
-    """The checks of every evaluation, on the clean images, as plain data."""
-    clean = case.judge(case.x, case.y, case.rows)
-    findings = preflight(
-        case.judge, Judge(load(), 128, salt=case.judge.salt), case.x, case.y, case.rows
-    )
-    surface = Defended().bind(case.target, case.noise).surface
-    findings += gradient_findings(surface, case.x, case.y, case.rows)
-    findings += postflight(case.target, clean, None, clean.right)
-    return {
-        "right": clean.right.tolist(),
-        "findings": [asdict(finding) for finding in findings],
-    }
-
-
-def _unasked(case: Case, load: Callable[[], DefendedModel], flags: Sequence[str]) -> Case:
-    """The case on new copies, to be attacked and judged as the flags of the checks demand."""
-    judge = Judge(cold(load(), flags), 128, "randomised" in flags, case.judge.salt)
-    return replace(case, target=cold(load(), flags), judge=judge)
+    n = max(len(samples), 1)
+    return Report(len(samples), clean.right.sum().item() / n, left.sum().item() / n, tuple(lines))
 
 
 def _examined(audit: Audit, case: Case) -> tuple[str | None, list[Measure]]:

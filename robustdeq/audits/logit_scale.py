@@ -12,6 +12,7 @@ from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.outsiders import first
 from robustdeq.errors import MissingGradient
 from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 from robustdeq.surrogates.defended import Defended
 
@@ -42,15 +43,16 @@ class LogitScale(Audit):
 
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)
-        right = case.judge(case.x, case.y, case.rows).right
+        right = case.judge(case.samples).right
         n = int(right.sum())
         if not n:
             return []
-        x, y, rows = case.x[right], case.y[right], case.rows[right]
+        samples = case.samples.select(right)
+        x, y, rows = samples.images, samples.labels, samples.positions
         surface = Defended().bind(case.target, case.noise).surface
         reading = surface.value(x, y, CrossEntropy(), rows)
         apart = spread(reading.logits)
-        flat = _flat(surface, x, y, rows)
+        flat = _flat(surface, samples)
         scaled = (apart < _SMALL) | (apart > _LARGE)
         count = int((flat | scaled).sum())
         p = exceeds(count, n, _LIMIT)
@@ -63,11 +65,12 @@ class LogitScale(Audit):
         return [Measure("logit-scale", count / n, _LIMIT, raised, detail, p)]
 
 
-def _flat(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> Bool[Tensor, " n"]:
+def _flat(surface: Surface, samples: Samples) -> Bool[Tensor, " n"]:
     """Where the gradient of the cross entropy is 0; nowhere, if there is none at all.
 
     A missing gradient is no matter of scale, and has a flag of its own.
     """
+    x, y, rows = samples.images, samples.labels, samples.positions
     try:
         gradient = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
     except MissingGradient:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import one_hot, pad
 
@@ -82,7 +82,7 @@ class Lookup(Audit):
             wider = replace(case.threat, eps=case.threat.eps * multiple)
             broken, x = _broken(replace(versions, threat=wider), stages)
             right = broken.clone()
-            right[broken] = _right(case.judge, x[broken], versions.y[broken], versions.rows[broken])
+            right[broken] = _right(case.judge, versions.samples.moved(x).select(broken))
             change = f"shifted, where {wider.eps} breaks the network alone"
             both = (each.reshape(-1, len(case.y)) for each in (right, broken))
             yield _measure(change, _SHIFT_LIMIT, *both)
@@ -95,8 +95,9 @@ class Lookup(Audit):
 def _versions(case: Case, changed: list[Tensor]) -> Case:
     """The images in place, and then all their changed versions, as one case."""
     count = 1 + len(changed)
-    x, y, rows = torch.cat([case.x, *changed]), case.y.repeat(count), case.rows.repeat(count)
-    return replace(case, x=x, y=y, rows=rows, left=None)
+    images = torch.cat([case.x, *changed])
+    samples = Samples(images, case.y.repeat(count), case.rows.repeat(count))
+    return replace(case, samples=samples, left=None)
 
 
 def _flip(case: Case, draw: int) -> Float[Tensor, "n channels height width"]:
@@ -115,15 +116,15 @@ def _shift(x: Tensor, down: int, right: int) -> Float[Tensor, "n channels height
 
 def _broken(case: Case, stages: tuple[Stage, ...]) -> tuple[Bool[Tensor, " m"], Tensor]:
     """Which images a target has right before and wrong after an attack, and what they became."""
-    samples, seed = Samples(case.x, case.y, case.rows), case.noise.child("control").seed
-    found = attack(case.target, case.judge, samples, case.threat, stages, seed)
+    seed = case.noise.child("control").seed
+    found = attack(case.target, case.judge, case.samples, case.threat, stages, seed)
     return found.attacked & ~mostly(found.survival), found.crafted.x
 
 
-def _right(judge: Judge, x: Tensor, y: Tensor, rows: Int[Tensor, " m"]) -> Bool[Tensor, " m"]:
-    if judge.draws(x, rows):
-        return mostly(judge.share(x, y, rows, SELECTION, "lookup"))
-    return judge.answer(x, rows).labels == y
+def _right(judge: Judge, samples: Samples) -> Bool[Tensor, " m"]:
+    if judge.draws(samples.images, samples.positions):
+        return mostly(judge.share(samples, SELECTION, "lookup"))
+    return judge.answer(samples.images, samples.positions).labels == samples.labels
 
 
 def _measure(

@@ -57,14 +57,13 @@ def _left(case: Case, attacked: Bool[Tensor, " n"], points: int) -> Float[Tensor
         if not len(rows):
             break
         draws = range(begin, min(begin + _TOGETHER, points))
-        keys = case.rows[rows]
         x = torch.cat([_point(case, rows, noise, draw) for draw in draws])
-        each = case.judge.harm(x, case.y[rows].repeat(len(draws)), keys.repeat(len(draws)))
+        each = case.judge.harm(case.samples.select(rows.repeat(len(draws))).moved(x))
         worst, which = each.reshape(len(draws), -1).max(0)
         worse = worst > harm[rows]
         place = which * len(rows) + torch.arange(len(rows), device=rows.device)
         found[rows[worse]], harm[rows[worse]] = x[place[worse]], worst[worse]
-    return attacked * case.judge.survival(found, case.y, case.rows, attacked & (harm < 0))
+    return attacked * case.judge.survival(case.samples.moved(found), attacked & (harm < 0))
 
 
 def _point(case: Case, rows: Tensor, noise: NoiseStream, draw: int) -> Float[Tensor, "m *image"]:

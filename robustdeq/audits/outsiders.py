@@ -14,7 +14,6 @@ from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.evaluation.attack import attack
 from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.union import every_target, runnable, white_box
-from robustdeq.samples import Samples
 
 POINT = 0.01  # the smallest difference of two accuracies that counts
 _SPARE = 1  # images that any further search may break
@@ -23,8 +22,7 @@ _SPARE = 1  # images that any further search may break
 def cut(case: Case, index: Int[Tensor, " m"]) -> Case:
     """The same case on some of its images."""
     left = None if case.left is None else case.left[index]
-    x, y, rows = case.x[index], case.y[index], case.rows[index]
-    return replace(case, x=x, y=y, rows=rows, left=left)
+    return replace(case, samples=case.samples.select(index), left=left)
 
 
 def first(case: Case, count: int) -> Case:
@@ -39,7 +37,7 @@ def reaches(case: Case) -> bool:
 
 def usable(case: Case, stages: tuple[Stage, ...]) -> tuple[Stage, ...]:
     """The gradient attacks that can be run: those for which a gradient reaches the input."""
-    return runnable(stages, case.target, case.x, case.y, case.rows, case.judge.salt)
+    return runnable(stages, case.target, case.samples, case.judge.salt)
 
 
 def union(case: Case) -> tuple[Stage, ...]:
@@ -70,8 +68,8 @@ def remaining(
         attacked: the images to attack, the others count 0; by default all that there are to lose.
         rerun: 0, or the number of a repetition, which has draws of its own.
     """
-    samples, seed = Samples(case.x, case.y, case.rows), case.noise.child("union", rerun).seed
-    found = attack(case.target, case.judge, samples, case.threat, stages, seed, attacked)
+    seed = case.noise.child("union", rerun).seed
+    found = attack(case.target, case.judge, case.samples, case.threat, stages, seed, attacked)
     return found.attacked * found.survival
 
 

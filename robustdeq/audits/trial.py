@@ -40,19 +40,19 @@ def audit(
         progress(min(len(begun), total), total)
 
     total = len(names("audits")) + 1
-    places = trial.column.positions(len(split))
-    x, y = split.images[places].to(bench.device), split.labels[places].to(bench.device)
+    samples = split.samples().select(trial.column.positions(len(split))).to(bench.device)
     seed = trial.column.seeds[0]
     report = examine(
-        bench.load, x, y, trial.threat, begin, seed=seed, draft=bench.draft, salt=bench.salt
-    )
+        bench.load, samples, trial.threat, begin, seed=seed, draft=bench.draft, salt=bench.salt,
+        randomised=bench.randomised,
+    )  # fmt: skip
     guard.check()
     deployment = asdict(target.classifier.deployment())
     record = Record(
         **bench.setting.identity(bench.described(trial)),
         status="done",
         reason=None,
-        n=len(x),
+        n=len(samples),
         clean=report.clean,
         robust=report.robust,
         seeds={str(seed): report.robust},

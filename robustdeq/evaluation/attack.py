@@ -29,10 +29,15 @@ class Attacked:
     crafted: Crafted
     judge: Judge
 
+    @property
+    def found(self) -> Samples:
+        """The most damaging input found for each sample."""
+        return self.samples.moved(self.crafted.x)
+
     @cached_property
     def verdict(self) -> Verdict:
         """What the judge says of these inputs."""
-        return self.judge(self.crafted.x, self.samples.labels, self.samples.positions)
+        return self.judge(self.found)
 
     @cached_property
     def survival(self) -> Float[Tensor, " n"]:
@@ -42,8 +47,7 @@ class Attacked:
         """
         if not self.judge.randomised:
             return (self.crafted.standing & self.verdict.right).float()
-        x, y, rows = self.crafted.x, self.samples.labels, self.samples.positions
-        return self.judge.survival(x, y, rows, self.crafted.standing)
+        return self.judge.survival(self.found, self.crafted.standing)
 
 
 def attack(
@@ -65,6 +69,6 @@ def attack(
         attacked: which samples to attack; by default all that the judge has right.
     """
     if attacked is None:
-        attacked = judge.attackable(samples.images, samples.labels, samples.positions)
+        attacked = judge.attackable(samples)
     craft = Crafter(target, judge, threat, stages, batch_size, progress=progress)
     return Attacked(samples, attacked, craft(samples, seed, attacked), judge)

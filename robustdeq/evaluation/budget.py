@@ -10,6 +10,7 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.checks import Finding
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.remote import Model, derived
+from robustdeq.samples import Samples
 from robustdeq.surrogates.base import network_behind
 
 TIMES = 4
@@ -52,9 +53,7 @@ def lengthened(target: DefendedModel) -> DefendedModel:
 
 def budget_findings(
     compared: Model | None,
-    x: Tensor,
-    y: Tensor,
-    rows: Tensor,
+    samples: Samples,
     right: Tensor,
     salt: str = "",
 ) -> list[Finding]:
@@ -65,7 +64,7 @@ def budget_findings(
     """
     if compared is None:
         return []
-    other = Judge(compared, 128, salt=salt)(x, y, rows).right
+    other = Judge(compared, 128, salt=salt)(samples).right
     here, there = right.double().mean().item(), other.double().mean().item()
     if abs(here - there) <= GAP:
         return []

@@ -37,14 +37,15 @@ class Finding:
     detail: str
 
 
-def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]:
+def preflight(judge: Judge, fresh: Judge, samples: Samples) -> list[Finding]:
     """Is the prediction a function of its own image? Asked on the first clean images.
 
     Args:
         fresh: on a copy of the model that has been asked nothing yet.
     """
-    x, y, rows = x[:PREFLIGHT], y[:PREFLIGHT], rows[:PREFLIGHT]
-    verdict = judge(x, y, rows)
+    samples = samples.first(PREFLIGHT)
+    x, rows = samples.images, samples.positions
+    verdict = judge(samples)
     first = judge.repeat(x, rows)
     second = judge.repeat(x, rows)
     judge.repeat(x.flip(0).roll(1, -1), rows)
@@ -52,7 +53,7 @@ def preflight(judge: Judge, fresh: Judge, x: Tensor, y: Tensor, rows: Tensor) ->
     findings = []
     if _moved(first, second) > ROUNDING:
         # The same to every first comer, it only remembers that it was asked before.
-        again = fresh(x, y, rows).prediction.logits
+        again = fresh(samples).prediction.logits
         alike = _moved(verdict.prediction.logits, again) <= ROUNDING
         name = "stateful" if alike else "nondeterministic"
         findings.append(Finding(name, _change(first, second)))
@@ -106,9 +107,10 @@ def _as_stated(target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor | No
         return target.classifier.predict(x).logits
 
 
-def gradient_findings(surface: Surface, x: Tensor, y: Tensor, rows: Tensor) -> list[Finding]:
+def gradient_findings(surface: Surface, samples: Samples) -> list[Finding]:
     """Does a gradient reach the input? Asked on clean images, with the loss of most attacks."""
-    x, y, rows = x[:PREFLIGHT], y[:PREFLIGHT], rows[:PREFLIGHT]
+    samples = samples.first(PREFLIGHT)
+    x, y, rows = samples.images, samples.labels, samples.positions
     try:
         gradient = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
     except MissingGradient as error:
@@ -127,7 +129,7 @@ def stage_findings(
     """Whether a gradient reaches the images through a stage's view."""
     noise = NoiseStream(0, salt).child("preflight")
     surface = stage.surrogate.bind(target, noise, sources).surface
-    return gradient_findings(surface, samples.images, samples.labels, samples.positions)
+    return gradient_findings(surface, samples)
 
 
 def undirected(rows: Set[int], asked: int) -> list[Finding]:

@@ -118,7 +118,7 @@ class _Run:
 
     def _enter(self, index: Tensor, part: Samples, candidates: Tensor) -> None:
         judge, into, goal = self.crafter.judge, self.into, self.crafter.goal
-        each = torch.stack([goal.damage(judge, candidate, part) for candidate in candidates])
+        each = torch.stack([goal.damage(judge, part.moved(x)) for x in candidates])
         each = each.to(into.damage)
         worst, chosen = each.max(0)
         better = worst > into.damage[index]

@@ -34,6 +34,7 @@ from robustdeq.evaluation.sides import sides
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
+from robustdeq.samples import Samples
 from robustdeq.spec import encode
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surroundings import own_surroundings
@@ -122,7 +123,7 @@ class Outcome:
         self._setting = replace(setting, randomised=found.judge.randomised)
         asked = (found.attacked, found.judge.target, *self._sources)
         self._guards = [Guard(model) for model in asked]
-        self._clean = self._judge(self._x, self._y, self._rows)
+        self._clean = self._judge(samples)
         idle = self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
         self._flips: dict[int, Tensor] = {}
@@ -131,12 +132,12 @@ class Outcome:
             self._roles.attacked, self._judge, trial.threat, column.stages, setting.batch_size,
             column.aim, progress, self._sources, idle, found.asked,
         )  # fmt: skip
-        attacked = self._judge.attackable(self._x, self._y, self._rows, self._clean)
+        attacked = self._judge.attackable(samples, self._clean)
         for seed in trial.column.seeds:
             crafted, findings = crafted_and_checked(craft, samples, seed, attacked)
             self._findings += [*findings, *undirected(crafted.cost.undirected, int(attacked.sum()))]
             self._crafted[seed] = crafted
-            self._adversarial[seed] = self._judge(crafted.x, self._y, self._rows)
+            self._adversarial[seed] = self._judge(samples.moved(crafted.x))
             self._flips[seed] = self._in_float64(crafted.x, self._adversarial[seed].labels)
             self._check(crafted, self._adversarial[seed])
 
@@ -156,11 +157,13 @@ class Outcome:
     def _survival(self) -> dict[int, Tensor]:
         """(n,) by attack seed: of a randomised entrant the share of fresh draws that are right."""
         return {
-            seed: self._judge.survival(
-                self._crafted[seed].x, self._y, self._rows, self.robust(seed)
-            )
+            seed: self._judge.survival(self._found(seed), self.robust(seed))
             for seed in self.trial.column.seeds
         }
+
+    def _found(self, seed: int) -> Samples:
+        """What the attack made of the samples."""
+        return self.samples.moved(self._crafted[seed].x)
 
     def record(self, started: float) -> tuple[Record, Tables]:
         """The record and its tables."""
@@ -212,9 +215,7 @@ class Outcome:
         if self._roles.compared is not None:
             self._findings += budget_findings(
                 self._roles.compared,
-                crafted.x,
-                self._y,
-                self._rows,
+                self.samples.moved(crafted.x),
                 verdict.right,
                 self._judge.salt,
             )

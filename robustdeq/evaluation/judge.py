@@ -11,6 +11,7 @@ from robustdeq.evaluation.remote import Model
 from robustdeq.models.base import Prediction
 from robustdeq.noise import NoiseStream
 from robustdeq.precision import full_precision
+from robustdeq.samples import Samples
 
 ALONE = 32  # rows that are also judged in a batch of one
 SELECTION = 20  # draws of a randomised defence that choose among candidates
@@ -65,13 +66,9 @@ class Judge:
         """The same judge of another copy."""
         return Judge(target, self._batch_size, self._randomised, self.salt)
 
-    def __call__(
-        self,
-        x: Float[Tensor, "batch *image"],
-        y: Int[Tensor, " batch"],
-        rows: Int[Tensor, " batch"],
-    ) -> Verdict:
-        """Judge images x of true labels y at the positions `rows` of their slice."""
+    def __call__(self, samples: Samples) -> Verdict:
+        """Judge images by their true labels."""
+        x, rows = samples.images, samples.positions
         first = self._predict(x, rows, self._batch_size)
         second = self._predict(x, rows, max(1, self._batch_size * 2 // 3)).logits
         some = self._order(len(x), 1).to(x.device)[:ALONE]
@@ -79,7 +76,7 @@ class Judge:
         if len(some):
             alone[some] = self._predict(x[some], rows[some], 1).logits
         answers = torch.stack([first.logits, second, alone])
-        right = (labels(answers) == y).all(0)
+        right = (labels(answers) == samples.labels).all(0)
         return Verdict(first, right, change(answers, first.logits.expand_as(answers)).amax((0, 2)))
 
     @property
@@ -94,24 +91,23 @@ class Judge:
             self._randomised = not self.repeat(*asked).equal(self.redraw(*asked))
         return self.randomised
 
-    def harm(self, x: Tensor, y: Tensor, rows: Tensor) -> Float[Tensor, " batch"]:
+    def harm(self, samples: Samples) -> Float[Tensor, " batch"]:
         """How much a candidate does, (B,): below 0 exactly where the answer is right.
 
         Minus the true class's margin, infinite where there is no answer; of a randomised defence
         minus the share of `SELECTION` draws that are right.
         """
+        x, rows = samples.images, samples.positions
         if self.draws(x, rows):
-            return -self.share(x, y, rows, SELECTION, "selection")
+            return -self.share(samples, SELECTION, "selection")
         logits = self.repeat(x, rows)
-        answer, lead = labels(logits), -margin(logits, y)
-        right = answer == y
+        answer, lead = labels(logits), -margin(logits, samples.labels)
+        right = answer == samples.labels
         tie = lead.new_tensor(torch.finfo(lead.dtype).tiny)  # a tie that goes to the true class
         lead = torch.where(right, lead.minimum(-tie), lead)
         return lead.masked_fill(answer == -1, torch.inf)
 
-    def attackable(
-        self, x: Tensor, y: Tensor, rows: Tensor, clean: Verdict | None = None
-    ) -> Bool[Tensor, " batch"]:
+    def attackable(self, samples: Samples, clean: Verdict | None = None) -> Bool[Tensor, " batch"]:
         """Which rows are there to lose: the right ones; of a randomised defence those right at all.
 
         What one draw gets wrong another may get right.
@@ -119,23 +115,22 @@ class Judge:
         Args:
             clean: what this judge says of these rows, where it has been asked already.
         """
-        if self.draws(x, rows):
-            return self.harm(x, y, rows) < 0
-        return (clean or self(x, y, rows)).right
+        if self.draws(samples.images, samples.positions):
+            return self.harm(samples) < 0
+        return (clean or self(samples)).right
 
-    def share(
-        self, x: Tensor, y: Tensor, rows: Tensor, draws: int, name: str
-    ) -> Float[Tensor, " batch"]:
+    def share(self, samples: Samples, draws: int, name: str) -> Float[Tensor, " batch"]:
         """The share of draws, of a stream of this name, under which the answer is right (B,)."""
+        x, rows = samples.images, samples.positions
         right = torch.zeros(len(x), device=x.device)
         for draw in range(draws):
             stream = self.noise.child(name, draw)
             logits = self._predict(x, rows, self._batch_size, stream).logits
-            right += labels(logits) == y
+            right += labels(logits) == samples.labels
         return right / draws
 
     def survival(
-        self, x: Tensor, y: Tensor, rows: Tensor, standing: Bool[Tensor, " batch"]
+        self, samples: Samples, standing: Bool[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
         """How often final inputs are answered rightly (B,): 1 where a row stands, else 0.
 
@@ -144,8 +139,8 @@ class Judge:
         Args:
             standing: which rows withstood the attack that chose the inputs.
         """
-        if self.draws(x, rows):
-            return self.share(x, y, rows, FRESH, "fresh")
+        if self.draws(samples.images, samples.positions):
+            return self.share(samples, FRESH, "fresh")
         return standing.float()
 
     def answer(self, x: Tensor, rows: Tensor) -> Prediction:

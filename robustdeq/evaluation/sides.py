@@ -64,8 +64,7 @@ def sides(
         Judge(roles(deployment, copy, copy).judged, batch_size, False, salt)
         for copy in (fresh(), fresh())
     )
-    part = samples.images, samples.labels, samples.positions
-    findings = preflight(asked, unasked, *part)
+    findings = preflight(asked, unasked, samples)
     flags = {finding.name for finding in findings}
     drawn = bool(randomised) or "randomised" in flags
     chosen = roles(deployment, cold(fresh(), flags), cold(fresh(apart or load), flags))

@@ -2,8 +2,6 @@
 
 from fractions import Fraction
 
-from torch import Tensor
-
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.attacks.apgd import APGD
 from robustdeq.attacks.pgd import PGD
@@ -81,25 +79,18 @@ def black_box() -> tuple[Stage, ...]:
 
 
 def runnable(
-    stages: tuple[Stage, ...],
-    target: DefendedModel,
-    x: Tensor,
-    y: Tensor,
-    rows: Tensor,
-    salt: str = "",
+    stages: tuple[Stage, ...], target: DefendedModel, samples: Samples, salt: str = ""
 ) -> tuple[Stage, ...]:
     """Those stages whose gradient attacks find a gradient at the input, asked on one image."""
-    noise, one = NoiseStream(0, salt).child("preflight"), (x[:1], y[:1], rows[:1])
-    return tuple(stage for stage in stages if _reaches(stage, target, noise, *one))
+    noise, one = NoiseStream(0, salt).child("preflight"), samples.first(1)
+    return tuple(stage for stage in stages if _reaches(stage, target, noise, one))
 
 
-def _reaches(
-    stage: Stage, target: DefendedModel, noise: NoiseStream, x: Tensor, y: Tensor, rows: Tensor
-) -> bool:
-    if not stage.attack.needs_gradient or not len(x):
+def _reaches(stage: Stage, target: DefendedModel, noise: NoiseStream, samples: Samples) -> bool:
+    if not stage.attack.needs_gradient or not len(samples):
         return True
     surface = stage.surrogate.bind(target, noise).surface
-    found = gradient_findings(surface, x, y, rows)
+    found = gradient_findings(surface, samples)
     return all(finding.name != "missing-gradient" for finding in found)
 
 
@@ -107,8 +98,7 @@ def strongest(
     stages: tuple[Stage, ...],
     target: DefendedModel,
     judge: Judge,
-    x: Tensor,
-    y: Tensor,
+    samples: Samples,
     threat: ThreatModel,
     seed: int = 0,
     batch_size: int = 512,
@@ -120,6 +110,5 @@ def strongest(
     because the last rows to stand are few, and every step of a solve costs something however few
     they are.
     """
-    samples = Samples.of(x, y)
-    stages = runnable(stages, target, x, y, samples.positions, judge.salt)
+    stages = runnable(stages, target, samples, judge.salt)
     return attack(target, judge, samples, threat, stages, seed, batch_size=batch_size).crafted

@@ -64,9 +64,9 @@ class Goal(Plugin, ABC):
 
         return evaluate(trial, bench, split, progress)
 
-    def damage(self, judge: "Judge", candidate: "Tensor", samples: "Samples") -> "Tensor":
-        """How far a candidate (B, *image) for some samples reaches the goal, (B,)."""
-        return judge.harm(candidate, samples.labels, samples.positions)
+    def damage(self, judge: "Judge", candidate: "Samples") -> "Tensor":
+        """How far one candidate for each of some samples reaches the goal, (B,)."""
+        return judge.harm(candidate)
 
     def more_tables(self, outcome: "Outcome") -> "dict[str, pa.Table]":
         """The tables of a finished trial beside samples and images."""

@@ -29,8 +29,8 @@ class Cost(Goal):
 
     title: ClassVar[str] = "slow-down"
 
-    def damage(self, judge: "Judge", candidate: "Tensor", samples: "Samples") -> "Tensor":
-        return judge.answer(candidate, samples.positions).nfe
+    def damage(self, judge: "Judge", candidate: "Samples") -> "Tensor":
+        return judge.answer(candidate.images, candidate.positions).nfe
 
     def report(self, store: ResultStore, protocol: str) -> str:
         """What the attack costs each entrant; means over training seeds."""

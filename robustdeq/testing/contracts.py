@@ -183,8 +183,7 @@ class DefenseContract:
     def test_input_gradient(self) -> None:
         """A finite gradient reaches the input of the function that attacks differentiate."""
         surface = Defended().bind(self.subject.target(), NOISE).surface
-        split, rows = self.subject.images, self.subject.rows
-        for finding in gradient_findings(surface, split.images, split.labels, rows):
+        for finding in gradient_findings(surface, self.subject.images.samples()):
             raise ContractViolation(
                 f"{finding.name}: {finding.detail}; expected a gradient for every image: return "
                 f"differentiable logits from `relaxed`"

@@ -10,6 +10,7 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.evaluation.judge import Judge
+from robustdeq.samples import Samples
 from robustdeq.testing.toys import toy_data
 from robustdeq.threats.linf import Linf
 from robustdeq.training.central import train
@@ -32,6 +33,6 @@ def case():
 
     def make(target, eps=Fraction(1, 8), images=16):
         x, y = DATA.test.images[:images], DATA.test.labels[:images]
-        return Case(target, Judge(target, 64), x, y, torch.arange(images), Linf(eps))
+        return Case(target, Judge(target, 64), Samples.of(x, y), Linf(eps))
 
     return make

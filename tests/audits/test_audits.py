@@ -65,9 +65,7 @@ class TestWhatCannotBeChecked:
         single = case(wrapped(SingleOnly, honest))
         with pytest.raises(Unchecked, match=r"asked in float64 \(expected Float"):
             GRADIENT.examine(single)
-        report = examine(
-            lambda: single.target, single.x, single.y, single.threat, audits=("gradient",)
-        )
+        report = examine(lambda: single.target, single.samples, single.threat, audits=("gradient",))
         lines = {line.audit: line.outcome for line in report.lines}
         assert lines["gradient"] == "not applicable"
 

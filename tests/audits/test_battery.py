@@ -32,8 +32,8 @@ def quick(monkeypatch):
 
 
 def run(target, *audits, draft=None, threat=LINF, images=12):
-    x, y = DATA.test.images[:images], DATA.test.labels[:images]
-    return examine(lambda: target, x, y, threat, audits=audits, draft=draft)
+    samples = DATA.test.samples().first(images)
+    return examine(lambda: target, samples, threat, audits=audits, draft=draft)
 
 
 def search(target, *audits, draft=None):
@@ -105,11 +105,11 @@ def test_a_randomised_defence_is_attacked_as_one(honest, monkeypatch):
 
 def test_a_memory_of_earlier_questions_saves_nothing(honest):
     """The checks ask about the clean images, and a judge that kept their answers gave them back."""
-    x, y = DATA.test.images[:12], DATA.test.labels[:12]
+    samples = DATA.test.samples().first(12)
     wide, (dressed, _) = Linf(Fraction(NEAR)), (form.make for form in QUERY_MEMORY.forms)
-    report = examine(lambda: dressed(honest), x, y, wide, audits=("logit-scale",))
+    report = examine(lambda: dressed(honest), samples, wide, audits=("logit-scale",))
     assert "stateful" in report.flags
-    bare = examine(lambda: honest, x, y, wide, audits=("logit-scale",))
+    bare = examine(lambda: honest, samples, wide, audits=("logit-scale",))
     assert report.robust == bare.robust < report.clean
 
 

@@ -83,7 +83,7 @@ def test_without_a_gradient_or_without_rows_and_columns_there_is_nothing_to_meas
         "shifted" in each.detail for each in Lookup().examine(case(wrapped(Detached, honest)))
     )
     plain = case(honest)
-    assert Lookup().examine(replace(plain, x=plain.x.flatten(1))) == []
+    assert Lookup().examine(replace(plain, samples=plain.samples.moved(plain.x.flatten(1)))) == []
 
 
 def test_the_fall_and_its_p_are_those_of_every_place_that_the_first_version_could_have_had():

@@ -3,7 +3,6 @@
 from fractions import Fraction
 
 import pytest
-import torch
 from planted import Scaled, wrapped
 
 from robustdeq.audits.base import Case
@@ -29,9 +28,8 @@ def twin():
 
 
 def measured(target):
-    test, rows = Digits().load().test.take(IMAGES), torch.arange(IMAGES)
-    threat = Linf(Fraction(3, 16))
-    case = Case(target, Judge(target, IMAGES), test.images, test.labels, rows, threat)
+    samples = Digits().load().test.take(IMAGES).samples()
+    case = Case(target, Judge(target, IMAGES), samples, Linf(Fraction(3, 16)))
     (measure,) = SolverBudget().examine(case)
     return measure
 

@@ -24,6 +24,7 @@ from robustdeq.evaluation.judge import FRESH, Judge
 from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.noise import NoiseStream
+from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surroundings import own_surroundings
 from robustdeq.testing.toys import TASK, toy_data
@@ -126,7 +127,7 @@ def test_what_an_attack_says_is_what_a_judge_says_of_what_it_returns(kind, attac
         label = copy.deepcopy(model).predict(found, ROWS, NoiseStream(0).child("judge")).labels
         assert torch.equal(right, label == y)
     else:
-        assert torch.equal(right, Judge(fresh, 128)(found, y, ROWS).right)
+        assert torch.equal(right, Judge(fresh, 128)(Samples(found, y, ROWS)).right)
     if kind is Constant:
         assert torch.equal(right, y == 0)
     if kind is RuledOut:
@@ -138,7 +139,9 @@ def test_a_randomized_defense_is_told_by_the_share_of_fresh_draws(honest):
     """`attack` and `evaluate` judged it by one draw, `run` by a hundred."""
     model = behind(Randomized, honest)
     found, right = robustdeq.attack(model, X, Y, Square(queries=20), EPS, salt=SALT)
-    assert torch.equal(right, Judge(model, 128, True, SALT).share(found, Y, ROWS, FRESH, "fresh"))
+    assert torch.equal(
+        right, Judge(model, 128, True, SALT).share(Samples(found, Y, ROWS), FRESH, "fresh")
+    )
     for known in (None, False, True):
         column = Column("square", (Stage(Square(queries=20)),), (0,))
         data = {"name": "toy-images", "digest": DATA.test.digest(), "n": N}
@@ -176,7 +179,7 @@ def test_a_network_left_in_training_mode_is_attacked_as_it_is_deployed(honest):
     found, right = robustdeq.attack(model, X, Y, PGD(steps=3), EPS)
     deployed = copy.deepcopy(model)
     deployed.classifier.eval()
-    assert torch.equal(right, Judge(deployed, 128)(found, Y, ROWS).right)
+    assert torch.equal(right, Judge(deployed, 128)(Samples(found, Y, ROWS)).right)
     assert all(module.training for module in model.classifier.modules())
     assert all(parameter.requires_grad for parameter in model.classifier.parameters())
     assert all(torch.equal(before[k], v) for k, v in model.classifier.state_dict().items())

@@ -29,6 +29,7 @@ from robustdeq.models.cells import Cell
 from robustdeq.results.flags import find_flag
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
+from robustdeq.samples import Samples
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates.through_solver import ThroughSolverView
@@ -484,7 +485,7 @@ class TestJudge:
 
         judge = Judge(DefendedModel(Whole(base=target.defense), target.classifier, {}), N)
         labels = torch.zeros(N, dtype=torch.int64)
-        verdict = judge(DATA.test.images, labels, ROWS)
+        verdict = judge(Samples(DATA.test.images, labels, ROWS))
         assert (verdict.labels == 0).all()
         assert not verdict.right.any()
         assert (verdict.settled(labels) == -1).all()
@@ -511,8 +512,9 @@ class TestJudge:
 
         judge = Judge(DefendedModel(Constant(base=target.defense), target.classifier, {}), N)
         x, y = DATA.test.images, ROWS % 4
-        right = judge(x, y, ROWS).right
-        assert torch.equal(judge.harm(x, y, ROWS) < 0, right)
+        samples = Samples(x, y, ROWS)
+        right = judge(samples).right
+        assert torch.equal(judge.harm(samples) < 0, right)
         assert right.sum() == (0 if logits[0] != logits[0] else N // 4)
 
     def test_an_untrained_network_is_right_about_as_often_as_its_labels(self):
@@ -520,7 +522,9 @@ class TestJudge:
         judge = Judge(DefendedModel(Defense.from_text("vanilla"), model, {}), 4)
         labels = model.predict(DATA.test.images).labels
         labels[0] = (labels[0] + 1) % TASK.classes
-        assert judge(DATA.test.images, labels, ROWS).right.tolist() == [False] + [True] * (N - 1)
+        assert judge(Samples(DATA.test.images, labels, ROWS)).right.tolist() == [False] + [True] * (
+            N - 1
+        )
 
 
 def test_a_defense_that_denies_what_it_does_at_inference_is_flagged(target):

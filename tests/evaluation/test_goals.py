@@ -24,6 +24,7 @@ from robustdeq.evaluation.trial import Trial
 from robustdeq.evaluation.union import black_box, strongest, white_box
 from robustdeq.objectives.slowness import Slowness
 from robustdeq.results.protocol import derived_column
+from robustdeq.samples import Samples
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 from robustdeq.spec import decode, encode
@@ -207,19 +208,19 @@ def searches(target):
     ids=["other views", "searches"],
 )
 def test_the_union_leaves_fewer_images_than_its_first_stage(defense, others):
-    target, x, y = trained(defense), DATA.test.images, DATA.test.labels
+    target, samples = trained(defense), DATA.test.samples()
     judge, first = Judge(target, 8), white_box(target)[:1]
-    alone = strongest(first, target, judge, x, y, LINF)
-    union = strongest((*first, *others(target)), target, judge, x, y, LINF)
+    alone = strongest(first, target, judge, samples, LINF)
+    union = strongest((*first, *others(target)), target, judge, samples, LINF)
     assert (union.standing <= alone.standing).all()
-    assert LINF.contains(x, union.x).all()
+    assert LINF.contains(samples.images, union.x).all()
 
 
 def test_an_empty_set_of_survivors_is_no_error(target):
     wrong = (DATA.test.labels + 1) % TASK.classes
 
-    right = Judge(target, 8)(DATA.test.images, wrong, torch.arange(16)).right
-    x, y = DATA.test.images[~right], wrong[~right]
-    found = strongest(white_box(target), target, Judge(target, 8), x, y, LINF)
+    samples = Samples.of(DATA.test.images, wrong)
+    lost = samples.select(~Judge(target, 8)(samples).right)
+    found = strongest(white_box(target), target, Judge(target, 8), lost, LINF)
     assert not found.standing.any()
-    assert torch.equal(found.x, x)
+    assert torch.equal(found.x, lost.images)

@@ -75,24 +75,24 @@ def test_what_chooses_and_what_counts_are_other_draws():
     defense = Coin(Explicit(), 0.5)
     network = build(Entrant(defense), TASK).eval().requires_grad_(False)
     judge = Judge(DefendedModel(defense, network, {}), 8, randomised=True)
-    x, y, rows = DATA.test.images, DATA.test.labels, torch.arange(N)
-    chosen = judge.harm(x, y, rows)
-    assert torch.equal(chosen, judge.harm(x, y, rows))
-    assert torch.equal(chosen, -judge.share(x, y, rows, SELECTION, "selection"))
-    assert not torch.equal(-chosen, judge.share(x, y, rows, SELECTION, "fresh"))
+    samples = DATA.test.samples()
+    chosen = judge.harm(samples)
+    assert torch.equal(chosen, judge.harm(samples))
+    assert torch.equal(chosen, -judge.share(samples, SELECTION, "selection"))
+    assert not torch.equal(-chosen, judge.share(samples, SELECTION, "fresh"))
 
 
 def test_an_image_that_one_draw_gets_wrong_is_attacked_all_the_same():
     defense = Coin(Explicit(), 0.5)
     network = build(Entrant(defense), TASK).eval().requires_grad_(False)
     target = DefendedModel(defense, network, {})
-    x, y, rows = DATA.test.images, DATA.test.labels, torch.arange(N)
+    samples = DATA.test.samples()
     one, many = Judge(target, 8, randomised=False), Judge(target, 8, randomised=True)
-    assert not one.attackable(x, y, rows).all()
-    assert many.attackable(x, y, rows).all()
-    found = strongest((Stage(Square(queries=3)),), target, many, x, y, LINF)
+    assert not one.attackable(samples).all()
+    assert many.attackable(samples).all()
+    found = strongest((Stage(Square(queries=3)),), target, many, samples, LINF)
     assert found.standing.all()  # half of the draws stay right whatever the image
-    assert torch.equal(-found.damage, many.share(found.x, y, rows, SELECTION, "selection"))
+    assert torch.equal(-found.damage, many.share(samples.moved(found.x), SELECTION, "selection"))
 
 
 def test_answers_that_are_not_random_have_no_survival():

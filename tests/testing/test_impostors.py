@@ -15,6 +15,7 @@ from robustdeq.evaluation.judge import Judge
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.results.flags import find_flag
+from robustdeq.samples import Samples
 from robustdeq.testing.impostors import ZOO
 from robustdeq.testing.impostors.appearance import naive_attack
 from robustdeq.threats.linf import Linf
@@ -71,15 +72,16 @@ class TestImpostors:
         adversarial = naive_attack(target, x, y, LINF)
         if impostor.deceives:
             assert right(target, adversarial, y) >= fooled + N // 2
-        judge, seen = Judge(form.make(twin), N), Seen(x, y, ROWS, adversarial, LINF)
+        samples = Samples(x, y, ROWS)
+        judge, seen = Judge(form.make(twin), N), Seen(samples, samples.moved(adversarial), LINF)
         copies = (form.make(twin), judge, Judge(form.make(twin), N))
         raised = raised_flags(*copies, seen, AUDITS.get(form.flag, ()))
         assert form.flag in raised
 
     def test_it_keeps_every_label_where_it_says_so(self, impostor, form, twin, test_images):
         x, y = test_images.images, test_images.labels
-        own = Judge(form.make(twin), N)(x, y, ROWS)
-        honest = Judge(twin, N)(x, y, ROWS)
+        samples = Samples(x, y, ROWS)
+        own, honest = Judge(form.make(twin), N)(samples), Judge(twin, N)(samples)
         if impostor.keeps_labels:
             assert torch.equal(own.labels, honest.labels)
             assert torch.equal(own.right, honest.right)

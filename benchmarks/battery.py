@@ -26,7 +26,7 @@ from robustdeq.audits.battery import examine
 from robustdeq.data.base import Split
 from robustdeq.data.digits import Digits
 from robustdeq.defenses.base import DefendedModel
-from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.column import Column
 from robustdeq.notebook import load_model
 from robustdeq.results.audit import verdict
 from robustdeq.results.flags import find_flag

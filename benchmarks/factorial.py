@@ -15,8 +15,9 @@ from robustdeq.defenses.base import DefendedModel, Task, Wrapper
 from robustdeq.defenses.lyadeq import LyaDEQ
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.attack import attack
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Stage, load_protocol
+from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import find_entry
 from robustdeq.models.equilibrium_network import require_equilibrium
 from robustdeq.noise import NoiseStream

@@ -32,9 +32,9 @@ from benchmarks.strength import RADIUS
 from robustdeq.audits.base import Audit
 from robustdeq.data.digits import Digits
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.union import black_box, runnable, strongest, white_box
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream

@@ -86,8 +86,8 @@ def attack(
     from robustdeq.attacks.base import Attack
     from robustdeq.evaluation.attack import attack as run
     from robustdeq.evaluation.bench import copied, settled
+    from robustdeq.evaluation.column import Stage
     from robustdeq.evaluation.given import given
-    from robustdeq.evaluation.protocol import Stage
     from robustdeq.evaluation.sides import sides
     from robustdeq.spec import decode
     from robustdeq.surroundings import own_surroundings

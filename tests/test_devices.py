@@ -26,9 +26,9 @@ from robustdeq.defenses.base import DefendedModel, Defense
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.evaluation.bench import Bench
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.rows import RowStore
 from robustdeq.noise import NoiseStream

@@ -22,10 +22,10 @@ from robustdeq.entrant import Entrant
 from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import UnknownName
 from robustdeq.evaluation.bench import Bench
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.precision import flips
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.evaluation.union import every_target, strongest, white_box
 from robustdeq.models.deq import DEQClassifier

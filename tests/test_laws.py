@@ -32,8 +32,8 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import ContractViolation, StoreError
 from robustdeq.evaluation.bench import Bench, Source
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream

@@ -15,9 +15,9 @@ from robustdeq.defenses.base import Card, DefendedModel, Wrapper
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.evaluation.bench import Bench, hardware
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.precision import full_precision, is_full
 from robustdeq.testing.toys import TASK, tiny_deq, toy_data, toy_images

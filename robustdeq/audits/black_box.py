@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.outsiders import against_rerun, broken_by, first, remaining
-from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.union import black_box
 
 _GLANCE = 16  # the part of the queries that is spent first

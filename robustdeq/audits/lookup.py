@@ -16,8 +16,8 @@ from robustdeq.audits.outsiders import first, mostly, remaining, usable
 from robustdeq.defenses.base import defines_more
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.evaluation.attack import attack
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.judge import SELECTION, Judge
-from robustdeq.evaluation.protocol import Stage
 from robustdeq.objectives.margin import Margin
 from robustdeq.samples import Samples
 

@@ -12,7 +12,7 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.base import Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.evaluation.attack import attack
-from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.union import every_target, runnable, white_box
 
 POINT = 0.01  # the smallest difference of two accuracies that counts

@@ -12,7 +12,7 @@ from robustdeq.attacks.apgd import APGD
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, exceeds
 from robustdeq.audits.outsiders import POINT, first, mostly, remaining, usable
-from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.column import Stage
 from robustdeq.objectives.margin import Margin
 
 _MULTIPLES = (Fraction(1), Fraction(2))

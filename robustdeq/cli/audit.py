@@ -69,7 +69,8 @@ def _audit(options: Namespace) -> int:
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.row import Row
     from robustdeq.errors import SpecError
-    from robustdeq.evaluation.protocol import Column, load_protocol
+    from robustdeq.evaluation.column import Column
+    from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.evaluation.trial import Trial
     from robustdeq.results.audit import audit_text
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from robustdeq.engines.outcome import Outcome, failed
 from robustdeq.engines.workers import require_sendable, starting
 from robustdeq.errors import PluginEnded
-from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.column import Column
 from robustdeq.homes import LONE
 from robustdeq.registry import Plugin, find, is_guest
 from robustdeq.untouched import untouched

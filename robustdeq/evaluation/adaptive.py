@@ -7,7 +7,7 @@ thinks of; so the views follow from what its chain does at inference, and cannot
 from fractions import Fraction
 
 from robustdeq.defenses.base import Defense, Wrapper
-from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.column import Column
 from robustdeq.results.protocol import derived_column
 from robustdeq.spec import decode, encode
 from robustdeq.surrogates.after_transfer import AfterTransfer

@@ -7,9 +7,9 @@ from functools import cached_property
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.crafting import Crafted, Crafter, unseen
 from robustdeq.evaluation.judge import Judge, Verdict
-from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.remote import Model
 from robustdeq.samples import Samples
 from robustdeq.threats.base import ThreatModel

@@ -10,7 +10,7 @@ from robustdeq.attacks.approach import Approach, nobody
 from robustdeq.attacks.base import Attack
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.candidates import candidates_of, require_valid
-from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.remote import Model, RemoteModel, ask
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples

@@ -9,9 +9,9 @@ from torch import Tensor
 from robustdeq import answers
 from robustdeq.defenses.base import DefendedModel, defines_more
 from robustdeq.errors import MissingGradient
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.forgetful import cold
 from robustdeq.evaluation.judge import Judge, Verdict
-from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.remote import Model, ask
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.objectives.cross_entropy import CrossEntropy

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from robustdeq.aims import Aim, aim
 from robustdeq.evaluation.attempt import Attacker
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.remote import Model
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples

@@ -6,7 +6,7 @@ from typing import Any
 
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.adaptive import derived_views
-from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.column import Column
 from robustdeq.evaluation.trial import Trial
 from robustdeq.results.record import SCHEMA
 from robustdeq.spec import encode

@@ -5,8 +5,8 @@ from dataclasses import replace
 from torch import Tensor
 
 from robustdeq.evaluation.checks import Finding
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.crafting import Crafted, Crafter, unseen
-from robustdeq.evaluation.protocol import Stage
 from robustdeq.evaluation.remote import ask
 from robustdeq.samples import Samples
 from robustdeq.surrogates.base import needs_equilibrium

@@ -1,7 +1,7 @@
 """Columns that a model shows nothing to attack of."""
 
 from robustdeq.defenses.base import DefendedModel
-from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.column import Column
 from robustdeq.noise import NoiseStream
 from robustdeq.surrogates.base import needs_equilibrium
 

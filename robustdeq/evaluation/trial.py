@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustdeq.entrant import Entrant
-from robustdeq.evaluation.protocol import Column
+from robustdeq.evaluation.column import Column
 from robustdeq.results.identity import trial_id
 from robustdeq.spec import encode
 from robustdeq.threats.base import ThreatModel

@@ -11,9 +11,9 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.adaptive import derived_views
 from robustdeq.evaluation.attack import attack
 from robustdeq.evaluation.checks import gradient_findings
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.crafting import Crafted
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Stage
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
 from robustdeq.samples import Samples

@@ -21,8 +21,8 @@ from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import ContractViolation
 from robustdeq.evaluation.bench import Bench
 from robustdeq.evaluation.checks import ROUNDING
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.base import Classifier, Prediction
 from robustdeq.noise import NoiseStream, SealedNoise, TrainingNoise

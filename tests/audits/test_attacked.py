@@ -19,7 +19,7 @@ from robustdeq.audits.noise import Noise
 from robustdeq.audits.outsiders import against_rerun, beats, broken_by, could_count
 from robustdeq.audits.radius import Radius
 from robustdeq.audits.sampling import corner
-from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.union import black_box
 from robustdeq.noise import NoiseStream
 from robustdeq.threats.l2 import L2

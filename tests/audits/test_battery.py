@@ -15,7 +15,7 @@ from robustdeq.audits.battery import examine
 from robustdeq.audits.gradient import Gradient
 from robustdeq.audits.logit_scale import LogitScale
 from robustdeq.errors import StoreError, UnknownName
-from robustdeq.evaluation.protocol import Stage
+from robustdeq.evaluation.column import Stage
 from robustdeq.results.draft import Draft
 from robustdeq.testing.impostors.query_memory import NEAR, QUERY_MEMORY
 from robustdeq.threats.linf import Linf

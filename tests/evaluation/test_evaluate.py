@@ -20,10 +20,10 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import ContractViolation
 from robustdeq.evaluation.bench import Bench
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.precision import flips
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.cells import Cell
 from robustdeq.results.flags import find_flag

@@ -11,8 +11,8 @@ from robustdeq.defenses.explicit import Explicit
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.evaluation.bench import Bench
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.fast_surface import FastSurface
 from robustdeq.surrogates.defended import Defended

@@ -17,9 +17,9 @@ from robustdeq.errors import CheckpointError, SpecError
 from robustdeq.evaluation.adaptive import derived_columns, derived_views
 from robustdeq.evaluation.bench import Bench, Source
 from robustdeq.evaluation.budget import lengthened
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.evaluation.union import black_box, strongest, white_box
 from robustdeq.objectives.slowness import Slowness

@@ -12,9 +12,9 @@ from robustdeq.defenses.base import Card, DefendedModel, Wrapper
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.bench import Bench
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.judge import Judge
-from robustdeq.evaluation.protocol import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.noise import NoiseStream
 from robustdeq.testing.toys import TASK, toy_data

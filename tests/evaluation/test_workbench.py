@@ -11,7 +11,7 @@ from robustdeq.audits.battery import Report
 from robustdeq.defenses.explicit import Explicit
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import CheckpointError
-from robustdeq.evaluation.protocol import Column, Stage
+from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.registry import find, names
 from robustdeq.results.record import Record

@@ -9,7 +9,7 @@ from robustdeq.defenses.base import Task
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError
 from robustdeq.evaluation.bench import Bench, Source
-from robustdeq.evaluation.evaluate import Tables
+from robustdeq.evaluation.outcome import Tables
 from robustdeq.evaluation.trial import Trial
 from robustdeq.hints import hint
 from robustdeq.registry import plugin_options

@@ -25,7 +25,8 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, DataError, StoreError
 from robustdeq.evaluation.bench import Setting, fresh_salt
 from robustdeq.evaluation.described import Described, described
-from robustdeq.evaluation.evaluate import Copies, evaluated
+from robustdeq.evaluation.evaluate import evaluated
+from robustdeq.evaluation.outcome import Copies
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.remote import ask
 from robustdeq.evaluation.trial import Trial

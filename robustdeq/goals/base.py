@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from robustdeq.data.base import Split
     from robustdeq.evaluation.bench import Bench
-    from robustdeq.evaluation.evaluate import Outcome
     from robustdeq.evaluation.judge import Judge
+    from robustdeq.evaluation.outcome import Outcome
     from robustdeq.evaluation.trial import Trial
     from robustdeq.results.record import Record
     from robustdeq.results.store import ResultStore

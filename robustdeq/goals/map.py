@@ -15,7 +15,7 @@ from robustdeq.results.store import ResultStore
 from robustdeq.results.tables import to_numpy
 
 if TYPE_CHECKING:
-    from robustdeq.evaluation.evaluate import Outcome
+    from robustdeq.evaluation.outcome import Outcome
 
 
 @dataclass(frozen=True)

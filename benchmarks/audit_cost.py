@@ -19,9 +19,9 @@ from robustdeq.audits.battery import examine
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.models.deq import DEQClassifier
-from robustdeq.models.surface import counted_network
 from robustdeq.notebook import load_model
 from robustdeq.surface import Cost
+from robustdeq.surfaces.network import counted_network
 
 PROTOCOL = "digits-linf-v2"
 CHAINS = ("adversarial-training/vanilla", "trades/vanilla", "vanilla")

@@ -18,10 +18,10 @@ import torch
 from robustdeq.adjoints.implicit import Implicit
 from robustdeq.models.cells import TanhCell, normalised_injection, pooled_head
 from robustdeq.models.deq import DEQClassifier
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
-from robustdeq.models.surface import through_solver_surface
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.solvers.fixed_depth import FixedDepth
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
+from robustdeq.surfaces.network import through_solver_surface
 
 IMAGES, CHANNELS, SIDE = 64, 32, 28
 STEPS = (20, 200)

@@ -30,12 +30,12 @@ from robustdeq.data.digits import Digits
 from robustdeq.errors import CheckpointError
 from robustdeq.models.base import Classifier
 from robustdeq.models.explicit import ExplicitClassifier
-from robustdeq.models.surface import network_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.objectives.dlr import DLR
 from robustdeq.results.statistics import at_least_as_strong, newcombe, paired_counts
 from robustdeq.samples import Samples
+from robustdeq.surfaces.network import network_surface
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
 from robustdeq.threats.linf import Linf

@@ -12,12 +12,12 @@ import torch
 from robustdeq.answers import answered, bounded, change, labels, margin, spread
 from robustdeq.attacks.facade import SurfaceModule
 from robustdeq.models.base import Prediction
-from robustdeq.models.surface import network_surface
 from robustdeq.objectives.base import View
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.divergence import Divergence
 from robustdeq.objectives.dlr import DLR
 from robustdeq.objectives.margin import Margin
+from robustdeq.surfaces.network import network_surface
 
 INF, NAN = math.inf, math.nan
 # logits -> label, -1 where there is no answer

@@ -30,14 +30,14 @@ from robustdeq.evaluation.trial import Trial
 from robustdeq.evaluation.union import every_target, strongest, white_box
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
-from robustdeq.models.surface import counted_network
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import attack
 from robustdeq.samples import Samples
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard
 from robustdeq.surface import Cost
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
+from robustdeq.surfaces.network import counted_network
 from robustdeq.surrogates.defended import Defended
 from robustdeq.testing.subject import registered_chains
 from robustdeq.testing.toys import TASK, tiny_deq, toy_images

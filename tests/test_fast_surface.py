@@ -8,8 +8,6 @@ import torch
 from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.pgd import PGD
 from robustdeq.equilibrium import CellProblem
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
-from robustdeq.models.fast_surface import COMPARISON, FastSurface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
@@ -18,6 +16,8 @@ from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import solve
 from robustdeq.solvers.picard import Picard
 from robustdeq.surface import Cost
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
+from robustdeq.surfaces.fast import COMPARISON, FastSurface
 from robustdeq.testing.toys import tiny_deq, toy_images
 from robustdeq.threats.linf import Linf
 

@@ -12,11 +12,11 @@ from robustdeq.defenses.adversarial_training import AdversarialTraining
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
-from robustdeq.models.fast_surface import FastSurface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
 from robustdeq.samples import Samples
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
+from robustdeq.surfaces.fast import FastSurface
 from robustdeq.testing.toys import TASK, tiny_deq, toy_data, toy_images
 from robustdeq.threats.linf import Linf
 from robustdeq.training.central import build, train

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from robustdeq.errors import ContractViolation, SpecError
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.objectives.base import Objective, View
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.dlr import DLR
 from robustdeq.objectives.margin import Margin
 from robustdeq.objectives.transient_margin import TransientMargin
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
 from robustdeq.testing.toys import TASK, tiny_deq
 
 every_objective = pytest.mark.parametrize(

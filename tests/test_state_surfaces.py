@@ -4,19 +4,19 @@ import pytest
 import torch
 
 from robustdeq.errors import SpecError
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
-from robustdeq.models.path_surface import PathSurface
-from robustdeq.models.state_surfaces import (
-    SimultaneousSurface,
-    intermediate_surface,
-    replayed_surface,
-    state_average_surface,
-)
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
 from robustdeq.objectives.transient_margin import TransientMargin
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.picard import Picard
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
+from robustdeq.surfaces.path import PathSurface
+from robustdeq.surfaces.states import (
+    SimultaneousSurface,
+    intermediate_surface,
+    replayed_surface,
+    state_average_surface,
+)
 from robustdeq.surrogates.intermediate import Intermediate
 from robustdeq.surrogates.simultaneous import Simultaneous
 from robustdeq.surrogates.state_average import StateAverage

@@ -12,9 +12,7 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.errors import MissingGradient, SpecError
 from robustdeq.models.anchored import AnchoredStates
 from robustdeq.models.cells import Cell
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.models.rows import RowStore
-from robustdeq.models.surface import network_surface, through_solver_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective
 from robustdeq.objectives.cross_entropy import CrossEntropy
@@ -22,6 +20,8 @@ from robustdeq.objectives.margin import Margin
 from robustdeq.samples import Samples
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.picard import Picard
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
+from robustdeq.surfaces.network import network_surface, through_solver_surface
 from robustdeq.surrogates.base import confirmed
 from robustdeq.testing.toys import tiny_deq, toy_images
 

@@ -10,10 +10,10 @@ from robustdeq import registry
 from robustdeq.attacks.approach import Approach
 from robustdeq.evaluation.checks import gradient_findings, undirected
 from robustdeq.models.rows import RowStore
-from robustdeq.models.surface import network_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.samples import Samples
+from robustdeq.surfaces.network import network_surface
 from robustdeq.testing.toys import TASK, toy_images
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf

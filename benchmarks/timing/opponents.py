@@ -8,8 +8,8 @@ from torchdeq import get_deq
 
 from robustdeq.attacks.torchattacks import TorchAttacks
 from robustdeq.models.deq import DEQClassifier
-from robustdeq.models.surface import AutogradSurface, counted
 from robustdeq.surface import Cost, Surface
+from robustdeq.surfaces.network import AutogradSurface, counted
 from robustdeq.threats.base import ThreatModel
 
 

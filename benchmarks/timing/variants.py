@@ -37,10 +37,10 @@ from robustdeq.defenses.fgsm_training import FgsmTraining
 from robustdeq.defenses.persistent_training import PersistentTraining
 from robustdeq.entrant import Entrant
 from robustdeq.models.deq import DEQClassifier
-from robustdeq.models.surface import counted
 from robustdeq.results.markdown import per_cent, table
 from robustdeq.results.statistics import defense_interval
 from robustdeq.surface import Cost
+from robustdeq.surfaces.network import counted
 from robustdeq.training.central import build
 
 REFERENCE = "PGD-7"

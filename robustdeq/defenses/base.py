@@ -14,10 +14,10 @@ from robustdeq.defenses.inference import NETWORK, Inference, told_by_hooks
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
 from robustdeq.models.base import Task as Task
-from robustdeq.models.training_surface import training_surface
 from robustdeq.noise import NoiseStream, RowNoise, TrainingNoise
 from robustdeq.registry import Plugin, find
 from robustdeq.surface import Surface
+from robustdeq.surfaces.training import training_surface
 from robustdeq.threats.base import ThreatModel
 
 Stage = Literal["network", "training", "inference"]

@@ -16,9 +16,9 @@ from robustdeq.equilibrium import residual
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
-from robustdeq.models.state_surfaces import replayed_surface
 from robustdeq.noise import RowNoise, TrainingNoise
 from robustdeq.samples import Samples
+from robustdeq.surfaces.states import replayed_surface
 
 _CHOICE = PGD(steps=10)  # against which a state is chosen; the paper's has ten steps, too
 

@@ -12,10 +12,10 @@ from robustdeq.equilibrium import CellProblem
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, require_equilibrium
-from robustdeq.models.surface import AutogradSurface, counted_problem
 from robustdeq.noise import RowNoise, TrainingNoise
 from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Surface
+from robustdeq.surfaces.network import AutogradSurface, counted_problem
 
 
 @dataclass(frozen=True)

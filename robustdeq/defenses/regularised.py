@@ -5,9 +5,9 @@ from torch import Tensor
 from robustdeq.equilibrium import CellProblem
 from robustdeq.models.deq import jacobian_penalty
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.fast_surface import ASCENT, affordable
 from robustdeq.noise import RowNoise
 from robustdeq.solvers.base import solve
+from robustdeq.surfaces.fast import ASCENT, affordable
 
 
 def equilibrium_penalty(

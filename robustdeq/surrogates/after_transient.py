@@ -9,12 +9,12 @@ from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.path_surface import PathSurface
-from robustdeq.models.surface import Prepare, through_solver_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.transient_margin import TransientMargin
 from robustdeq.samples import Samples
 from robustdeq.surface import Surface
+from robustdeq.surfaces.network import Prepare, through_solver_surface
+from robustdeq.surfaces.path import PathSurface
 from robustdeq.surrogates.base import Sources, StateSurrogate, network_behind, straight_through
 from robustdeq.threats.base import ThreatModel
 

@@ -12,11 +12,11 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.defenses.readouts import transformed
 from robustdeq.models.base import Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.surface import Prepare, unchanged
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
 from robustdeq.samples import Samples
 from robustdeq.surface import Surface
+from robustdeq.surfaces.network import Prepare, unchanged
 
 Sources = tuple[DefendedModel, ...]
 

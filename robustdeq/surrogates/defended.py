@@ -9,16 +9,16 @@ from torch import Tensor
 from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, through_solvers
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
-from robustdeq.models.fast_surface import FastSurface
-from robustdeq.models.surface import (
+from robustdeq.noise import NoiseStream, RowNoise
+from robustdeq.surface import Cost, Surface
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
+from robustdeq.surfaces.fast import FastSurface
+from robustdeq.surfaces.network import (
     AutogradSurface,
     counted_network,
     network_surface,
     through_solver_surface,
 )
-from robustdeq.noise import NoiseStream, RowNoise
-from robustdeq.surface import Cost, Surface
 from robustdeq.surrogates.base import Sources, Surrogate, confirmed, positions, straight_through
 
 Path = Callable[[DefendedModel, Tensor, RowNoise], Tensor]  # differentiable logits of `infer`

@@ -9,10 +9,10 @@ from torch import Tensor
 from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
-from robustdeq.models.surface import NetworkSurface, Rows
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
 from robustdeq.surface import Reading
+from robustdeq.surfaces.network import NetworkSurface, Rows
 from robustdeq.surrogates.base import Predictor, Sources, Surrogate, confirmed, positions
 
 _CHUNK = 1024  # images answered at a time

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.state_surfaces import intermediate_surface
-from robustdeq.models.surface import Prepare
 from robustdeq.surface import Surface
+from robustdeq.surfaces.network import Prepare
+from robustdeq.surfaces.states import intermediate_surface
 from robustdeq.surrogates.base import StateSurrogate
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from robustdeq.errors import SpecError
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.state_surfaces import replayed_surface
-from robustdeq.models.surface import Prepare, through_solver_surface
 from robustdeq.surface import Surface
+from robustdeq.surfaces.network import Prepare, through_solver_surface
+from robustdeq.surfaces.states import replayed_surface
 from robustdeq.surrogates.base import StateSurrogate
 
 

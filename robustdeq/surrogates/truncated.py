@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from robustdeq.adjoints.base import Adjoint
 from robustdeq.adjoints.jacobian_free import JacobianFree
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.surface import Prepare, adjoint_surface
 from robustdeq.surface import Surface
+from robustdeq.surfaces.network import Prepare, adjoint_surface
 from robustdeq.surrogates.base import StateSurrogate
 
 

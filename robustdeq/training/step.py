@@ -8,9 +8,9 @@ from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.pgd import PGD
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import Batch, DefendedModel
-from robustdeq.models.training_surface import training_surface
 from robustdeq.noise import NoiseStream, TrainingNoise
 from robustdeq.samples import Samples
+from robustdeq.surfaces.training import training_surface
 from robustdeq.threats.base import ThreatModel
 
 _LOOK = PGD(steps=10)  # the attack behind the held-out robust accuracy: cheap, and never reported

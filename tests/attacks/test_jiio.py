@@ -13,13 +13,13 @@ from robustdeq.defenses.base import Batch, DefendedModel, Defense
 from robustdeq.defenses.jiio_training import JIIOTraining
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.errors import SpecError
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
-from robustdeq.models.fast_surface import FastSurface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import View
 from robustdeq.objectives.margin import Margin
 from robustdeq.samples import Samples
 from robustdeq.spec import decode
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
+from robustdeq.surfaces.fast import FastSurface
 from robustdeq.testing.toys import tiny_deq, toy_images
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf

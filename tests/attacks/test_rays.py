@@ -8,9 +8,9 @@ import torch
 from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.rays import RayS
 from robustdeq.errors import SpecError
-from robustdeq.models.surface import network_surface
 from robustdeq.noise import NoiseStream
 from robustdeq.samples import Samples
+from robustdeq.surfaces.network import network_surface
 from robustdeq.threats.linf import Linf
 
 NOISE = NoiseStream(0)

@@ -22,11 +22,11 @@ from robustdeq.evaluation.forgetful import Forgetful
 from robustdeq.evaluation.union import white_box
 from robustdeq.models.base import Classifier, Deployment
 from robustdeq.models.equilibrium_network import through_solvers
-from robustdeq.models.equilibrium_surface import EquilibriumSurface
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.samples import Samples
 from robustdeq.solvers.picard import Picard
+from robustdeq.surfaces.equilibrium import EquilibriumSurface
 from robustdeq.surrogates import defended as surrogate
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surrogates.expectation import Expectation

@@ -14,7 +14,7 @@ from robustdeq.evaluation.bench import Bench
 from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.trial import Trial
-from robustdeq.models.fast_surface import FastSurface
+from robustdeq.surfaces.fast import FastSurface
 from robustdeq.surrogates.defended import Defended
 from robustdeq.testing.toys import TASK, toy_data
 from robustdeq.threats.linf import Linf

@@ -9,7 +9,10 @@ from torch import Tensor
 from robustdeq.equilibrium import CellProblem
 from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.surface import (
+from robustdeq.objectives.base import Objective, View
+from robustdeq.solvers.base import solve
+from robustdeq.surface import Cost, Reading
+from robustdeq.surfaces.network import (
     AutogradSurface,
     Prepare,
     Rows,
@@ -17,9 +20,6 @@ from robustdeq.models.surface import (
     counted_problem,
     unchanged,
 )
-from robustdeq.objectives.base import Objective, View
-from robustdeq.solvers.base import solve
-from robustdeq.surface import Cost, Reading
 
 Features = Callable[[CellProblem], Tensor]  # problem -> states (B, D), differentiable
 

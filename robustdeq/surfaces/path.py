@@ -6,10 +6,10 @@ from torch import Tensor
 from robustdeq.equilibrium import residual
 from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.surface import Prepare, Rows, StateSurface, unchanged
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.base import Memory
 from robustdeq.surface import Cost, Reading
+from robustdeq.surfaces.network import Prepare, Rows, StateSurface, unchanged
 
 
 class PathSurface(StateSurface):

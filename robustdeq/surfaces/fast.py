@@ -8,20 +8,20 @@ from torch import Tensor
 from robustdeq.adjoints.implicit import Implicit
 from robustdeq.equilibrium import CellProblem
 from robustdeq.gradients import gradient_of, gradients_of
-from robustdeq.models.best_states import BestStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
-from robustdeq.models.surface import (
-    Prepare,
-    Rows,
-    StateSurface,
-    unchanged,
-)
 from robustdeq.objectives.base import Objective, View
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
 from robustdeq.solvers.picard import Picard
 from robustdeq.surface import Reading
+from robustdeq.surfaces.best_states import BestStates
+from robustdeq.surfaces.network import (
+    Prepare,
+    Rows,
+    StateSurface,
+    unchanged,
+)
 
 ASCENT = Anderson(tol=3e-2, max_steps=60, every=3, history=3)
 # From the best point's state a looser one is met before the change of the input arrives in it.

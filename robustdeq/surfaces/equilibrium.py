@@ -8,20 +8,20 @@ from robustdeq.adjoints.implicit import AdjointProblem, Implicit
 from robustdeq.equilibrium import Equilibrium
 from robustdeq.gradients import gradient_of
 from robustdeq.models.anchored import AnchoredStates
-from robustdeq.models.best_states import BestStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
-from robustdeq.models.surface import (
+from robustdeq.objectives.base import Objective, View
+from robustdeq.solvers.anderson import Anderson
+from robustdeq.solvers.base import Solver, solve
+from robustdeq.surface import Reading
+from robustdeq.surfaces.best_states import BestStates
+from robustdeq.surfaces.network import (
     Prepare,
     Rows,
     StateSurface,
     through_solver_surface,
     unchanged,
 )
-from robustdeq.objectives.base import Objective, View
-from robustdeq.solvers.anderson import Anderson
-from robustdeq.solvers.base import Solver, solve
-from robustdeq.surface import Reading
 
 
 class EquilibriumSurface(StateSurface):

@@ -2,9 +2,9 @@
 
 from robustdeq.models.base import Classifier
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
-from robustdeq.models.fast_surface import ASCENT, COMPARISON, FastSurface, affordable
-from robustdeq.models.surface import network_surface, through_solver_surface
 from robustdeq.surface import Surface
+from robustdeq.surfaces.fast import ASCENT, COMPARISON, FastSurface, affordable
+from robustdeq.surfaces.network import network_surface, through_solver_surface
 
 
 def training_surface(classifier: Classifier) -> Surface:

@@ -127,7 +127,8 @@ class Binarisation(Audit):
         return _Plant(weight.to(one.x), bias, corners[best : best + 1])
 
     def _attacked(self, one: Case, target: DefendedModel) -> bool:
-        binary = replace(one, target=target, y=torch.zeros_like(one.y))
+        zeros = Samples(one.x, torch.zeros_like(one.y), one.rows)
+        binary = replace(one, target=target, samples=zeros)
         if not reaches(binary):
             return False
         approach = Defended().bind(target, one.noise)

@@ -11,6 +11,7 @@ from robustdeq.defenses.base import Task
 from robustdeq.evaluation.protocol import load_protocol, shipped
 from robustdeq.evaluation.roster import default_entries
 from robustdeq.goals.cost import Cost
+from robustdeq.goals.map import Map
 from robustdeq.results import ResultStore, check_boards
 from robustdeq.results.audit import audits
 from robustdeq.results.evidence import gather
@@ -108,8 +109,8 @@ def test_adversarial_training_outranks_its_controls_where_nothing_blocks_it(whit
 @pytest.mark.parametrize(
     ("tell", "file", "protocol"),
     [
-        (slow_down, "slow-down.md", "digits-linf-v2"),
-        (state_map, "state-map.md", "digits-linf-v2"),
+        (Cost().report, "slow-down.md", "digits-linf-v2"),
+        (Map().report, "state-map.md", "digits-linf-v2"),
         (times, "times.md", "digits-linf-v2"),
         (audits, "audits.md", None),  # of weights, whatever protocol they have entered
     ],

@@ -10,7 +10,7 @@ from robustdeq.engines.matrix import fill
 from robustdeq.engines.outcome import Outcome
 from robustdeq.engines.pools import Job
 from robustdeq.engines.row import Row
-from robustdeq.engines.training import trainings
+from robustdeq.engines.training import by_id, trainings
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.spec import decode
@@ -50,7 +50,7 @@ def test_what_follows_a_job_is_run_before_what_waits():
 def test_entrants_of_the_same_weights_are_one_training():
     chains = ("early-state/vanilla", "vanilla", "state-ensemble/vanilla", "explicit")
     entrants = [*map(entrant, chains), entrant("vanilla"), entrant("vanilla", seed=1)]
-    jobs = trainings(entrants, PROTOCOL, Path("results"), "cpu", progress=False)
+    jobs = trainings(by_id(entrants), PROTOCOL, Path("results"), "cpu", progress=False)
     found = [[(e.chain, e.seed) for e in job.entrants] for job in jobs]
     assert found == [
         [("early-state/vanilla", 0), ("vanilla", 0), ("state-ensemble/vanilla", 0)],

@@ -106,12 +106,18 @@ def test_the_shuffled_order_never_changes():
     assert sorted(places("shuffled", None, 16)) == list(range(16))
 
 
-@pytest.mark.parametrize("of", ["state-map", "times"])
-def test_a_report_without_records_names_a_command_that_can_run(root, entrants, of):
+@pytest.mark.parametrize(
+    ("of", "told"),
+    [
+        ("state-map", "own has no column whose goal is 'map'"),
+        ("times", "`robustdeq run PROTOCOL --results {runs}` with its name or TOML file"),
+    ],
+)
+def test_a_report_without_records_names_what_can_be_done(root, entrants, of, told):
     """It once said `robustdeq run own`, which is a name in a file and no protocol to be found."""
     assert robustdeq("run", "own").refuses("unknown protocol 'own'")
     path, runs = protocol(root, ""), root.parent / "runs"
     rules = load_protocol(str(path))
     ResultStore(runs).write_protocol("own", rules.resolved(16))
     answer = robustdeq("report", "--of", of, "--results", runs)
-    assert answer.refuses(f"`robustdeq run PROTOCOL --results {runs}` with its name or TOML file")
+    assert answer.refuses(told.format(runs=runs))

@@ -38,7 +38,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 def _train(options: Namespace) -> int:
     from robustdeq.engines.local import Job, no_more, place, run_jobs
     from robustdeq.engines.outcome import Outcome
-    from robustdeq.engines.training import bases, trainings
+    from robustdeq.engines.training import bases, by_id, trainings
     from robustdeq.evaluation.protocol import load_protocol
 
     own = own_defenses(options.plugin)
@@ -51,13 +51,14 @@ def _train(options: Namespace) -> int:
     tell_changes(store, entrants)
     shared = protocol, options.results, where.device, not options.quiet
 
-    named = {entrant.id: f"{entrant.chain} seed {entrant.seed}" for entrant in entrants}
+    named = by_id(entrants)
 
     def job_done(outcome: Outcome) -> tuple[Job, ...]:
         for entrant in outcome.finished:
-            print(f"{named[entrant]} is trained: log and card in {store.entrants / entrant}")
+            who = f"{named[entrant].chain} seed {named[entrant].seed}"
+            print(f"{who} is trained: log and card in {store.entrants / entrant}")
         return ()
 
-    shared_weights = run_jobs(trainings(bases(entrants), *shared), where, no_more)
-    refuse_failures(shared_weights + run_jobs(trainings(entrants, *shared), where, job_done))
+    shared_weights = run_jobs(trainings(by_id(bases(entrants)), *shared), where, no_more)
+    refuse_failures(shared_weights + run_jobs(trainings(named, *shared), where, job_done))
     return 0

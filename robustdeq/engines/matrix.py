@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from robustdeq.engines.local import Job, Place, no_more, run_jobs
 from robustdeq.engines.outcome import Outcome, failed
 from robustdeq.engines.row import Row
-from robustdeq.engines.training import bases, loaded, trainings
+from robustdeq.engines.training import bases, by_id, loaded, trainings
 from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError
 from robustdeq.training.trained import require_same
@@ -35,12 +35,12 @@ def fill(
     row = next(iter(lacking.values()))
     shared = row.protocol, row.results, row.device, row.progress
     # What every row attacks with is there before any attack begins.
-    sources = trainings(row.protocol.sources(loaded(row.protocol)), *shared)
+    sources = trainings(by_id(row.protocol.sources(loaded(row.protocol))), *shared)
     made = run_jobs(sources, where, no_more)
     if any(outcome.failures for outcome in made):
         return refused + made
-    entrants = [row.entrant for row in lacking.values()]
-    made += run_jobs(trainings(bases(entrants), *shared), where, no_more)
+    entrants = {name: row.entrant for name, row in lacking.items()}
+    made += run_jobs(trainings(by_id(bases(entrants.values())), *shared), where, no_more)
     left: Counter[str] = Counter()
 
     def job_done(outcome: Outcome) -> list[Job]:

@@ -1,6 +1,6 @@
 """The training of entrants as jobs of their own, without an evaluation."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -61,21 +61,28 @@ class Training(Job):
 
 
 def trainings(
-    entrants: Iterable[Entrant], protocol: Protocol, results: Path, device: str, progress: bool
+    entrants: Mapping[str, Entrant], protocol: Protocol, results: Path, device: str, progress: bool
 ) -> list[Training]:
     """A job for each network to be trained, with all the entrants that it serves.
 
     Guests have jobs of their own; what they share with others is to be trained before: see `bases`.
+
+    Args:
+        entrants: by their ids, as they were when the command began.
     """
     groups: dict[tuple[str, bool], dict[str, Entrant]] = {}
-    for entrant in entrants:
+    for name, entrant in entrants.items():
         group = entrant.trained.id, bool(guests(entrant))
-        groups.setdefault(group, {})[entrant.id] = entrant
-    shared = (tuple(group.values()) for group in groups.values())
+        groups.setdefault(group, {})[name] = entrant
     return [
-        Training(protocol, group, tuple(one.id for one in group), results, device, progress)
-        for group in shared
+        Training(protocol, tuple(group.values()), tuple(group), results, device, progress)
+        for group in groups.values()
     ]
+
+
+def by_id(entrants: Iterable[Entrant]) -> dict[str, Entrant]:
+    """Entrants by their ids, as they are now."""
+    return {entrant.id: entrant for entrant in entrants}
 
 
 def reloaded(protocol: Protocol) -> DataSet:

@@ -61,7 +61,7 @@ def test_a_column_of_audits_is_audited(tmp_path, monkeypatch):
     def audited(*arguments):
         raise LookupError("audited")
 
-    monkeypatch.setattr("robustdeq.workbench.audit", audited)
+    monkeypatch.setattr("robustdeq.audits.trial.audit", audited)
     with pytest.raises(LookupError, match="audited"):
         run_trial(trial(column), bench, DATA)
 

@@ -114,7 +114,7 @@ def test_the_judge_asks_in_an_order_that_only_its_salt_tells():
     orders = []
     for salt in (A, A, B):
         _HEARD.clear()
-        Judge(target(Listening), 8, salt=salt)(DATA.test.images, DATA.test.labels, ROWS)
+        Judge(target(Listening), 8, salt=salt)(DATA.test.samples())
         asked = torch.cat([x for x, _ in _HEARD])[:N].flatten(1)  # the first pass
         orders.append(torch.cdist(asked, DATA.test.images.flatten(1)).argmin(1))
         assert torch.equal(orders[-1].sort().values, ROWS)

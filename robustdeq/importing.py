@@ -11,13 +11,19 @@ from robustdeq.errors import PluginEnded, RobustDEQError, SpecError, by_user, en
 
 @contextmanager
 def outliving() -> Iterator[None]:
-    """Turn `os._exit`, by which a process ends without a word, into an exit that can be told."""
-    before = os._exit
-    os._exit = sys.exit
+    """Turn `os._exit`, by which a process ends without a word, into an exit that can be told.
+
+    Other ways, through ctypes or `exec`, cannot be closed inside the process.
+    """
+    homes = [os, *(sys.modules[name] for name in ("posix", "nt") if name in sys.modules)]
+    before = [vars(home)["_exit"] for home in homes]
     try:
+        for home in homes:
+            vars(home)["_exit"] = sys.exit
         yield
     finally:
-        os._exit = before
+        for home, own in zip(homes, before, strict=True):
+            vars(home)["_exit"] = own
 
 
 @contextmanager

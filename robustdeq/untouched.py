@@ -18,6 +18,7 @@ from typing import Any
 from robustdeq.errors import ContractViolation
 
 _TORCH = ("torch", "torch.nn.functional", "torch.autograd", "torch.linalg")
+_OTHERS = ("builtins", "json", "numpy", "pyarrow")  # that print and count, too
 _TORCH_CLASSES = (("torch", "Tensor"), ("torch.nn", "Module"))
 
 
@@ -84,7 +85,7 @@ def _owners() -> Iterator[Any]:
         for member in list(vars(module).values()):
             if inspect.isclass(member) and member.__module__ == module.__name__:
                 yield member
-    yield from (sys.modules[name] for name in _TORCH)
+    yield from (sys.modules[name] for name in (*_TORCH, *_OTHERS) if name in sys.modules)
     yield from (getattr(sys.modules[name], member) for name, member in _TORCH_CLASSES)
 
 

@@ -78,6 +78,9 @@ REPLACED = {
     "a function of torch": (
         "import torch; torch.isfinite = lambda x: torch.ones_like(x).bool()", "torch.isfinite",
     ),
+    "a function of Python": (
+        "import builtins; builtins.print = lambda *a, **k: None", "builtins.print",
+    ),
     "a method of tensors": (
         "import torch; torch.Tensor.argmax = lambda self, *a, **k: 0", "torch.Tensor.argmax",
     ),

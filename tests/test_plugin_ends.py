@@ -42,7 +42,7 @@ class Planted(Wrapper):
 
 ENDS = [
     "sys.exit(0)", "sys.exit()", "raise KeyboardInterrupt", "raise GeneratorExit", "exit(0)",
-    "__import__('os')._exit(0)",
+    "__import__('os')._exit(0)", "__import__('posix')._exit(0)",
 ]  # fmt: skip
 
 

@@ -34,15 +34,12 @@ class Planted(Wrapper):
     def infer(self, target, x, noise):
         answer = self.base.infer(target, x, noise)
 """
-BOTH = """
-[[entrants]]
-defense = "planted/explicit"
-recipe = { epochs = 1 }
-
+ONE = """
 [[entrants]]
 defense = "explicit"
 recipe = { epochs = 1 }
 """
+BOTH = ONE.replace("explicit", "planted/explicit") + ONE
 
 
 def planted(folder, *lines, protocol=TINY):
@@ -79,6 +76,12 @@ def test_no_judge_and_no_labels_are_among_the_callers_of_an_answer(tmp_path):
     assert figures(tmp_path, "planted/explicit") == figures(tmp_path, "explicit")
 
 
+def test_a_hook_that_writes_into_its_images_writes_into_its_own(tmp_path):
+    writes = ("x.data.mul_(0.5)", "x.numpy()[:] = 0.25", "return answer")
+    assert run(tmp_path, "--plugin", planted(tmp_path, *writes)).code == 0
+    assert figures(tmp_path, "planted/explicit") == figures(tmp_path, "explicit")
+
+
 def test_a_search_and_a_judge_ask_in_one_voice_and_one_process(tmp_path):
     told = (
         "asked = sorted({frame.f_code.co_name for frame in callers()})",
@@ -98,6 +101,10 @@ def test_a_search_and_a_judge_ask_in_one_voice_and_one_process(tmp_path):
 
 
 WRONG = {
+    "more classes": (
+        "replace(answer, logits=torch.cat([answer.logits, answer.logits[:, :1]], 1))",
+        "answers with logits of 11 classes, but its network was built for 10",
+    ),
     "another length": ("replace(answer, logits=answer.logits[:-1])", "of other length"),
     "no prediction": ("'all of them'", "answered with a str"),
     "whole numbers": ("replace(answer, logits=answer.logits.long())", "int64 logits"),
@@ -122,3 +129,28 @@ def test_a_defect_of_a_guest_is_told_with_its_own_traceback(tmp_path, capfd):
     assert answer.code == 3
     assert "AttributeError" in answer.err
     assert f'File "{guest}"' in capfd.readouterr().err  # of the worker
+
+
+OBJECTIVE = """
+from dataclasses import dataclass
+from robustdeq.objectives.base import Objective
+from robustdeq.objectives.margin import Margin
+
+@dataclass(frozen=True)
+class Planted(Objective):
+    def __call__(self, view, y, target=None):
+        {write}
+        return Margin()(view, y, target)
+"""
+
+
+@pytest.mark.parametrize(
+    ("write", "named"), [("y.numpy()[:] = 0", "labels"), ("view.logits.data.zero_()", "logits")]
+)
+def test_an_objective_that_writes_past_torch_is_named(tmp_path, write, named):
+    (tmp_path / "planted.py").write_text(OBJECTIVE.format(write=write))
+    own = TINY.replace('"pgd", steps = 2', '"pgd", steps = 2, objective = "planted"')
+    prepare(tmp_path, own, ONE)
+    answer = run(tmp_path, "--plugin", tmp_path / "planted.py")
+    assert answer.code == 3
+    assert f"objective 'planted' wrote into the {named}" in answer.err

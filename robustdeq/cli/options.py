@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,8 +104,12 @@ def own_defenses(paths: list[str]) -> list[str]:
         SpecError, ContractViolation: a file is no plug-in, or hides another.
     """
     from robustdeq.engines.local import load_plugins
+    from robustdeq.testing.declarations import misspelled
 
-    return own_chains(load_plugins(paths))
+    loaded = load_plugins(paths)
+    for complaint in (each for plugin in loaded for each in misspelled(plugin)):
+        print(f"robustdeq: {complaint}", file=sys.stderr)
+    return own_chains(loaded)
 
 
 def own_chains(plugins: list[type]) -> list[str]:

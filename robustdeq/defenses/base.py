@@ -303,7 +303,8 @@ class DefendedModel:
     ) -> Prediction:
         """The deployed answer, cold.
 
-        `rows` and `noise` key whatever the defence draws; it learns neither.
+        `rows` and `noise` key whatever the defense draws; it learns neither. It gets a copy of the
+        images, to write into as it likes.
         """
         with torch.no_grad():
-            return self.defense.infer(self, x, noise.sealed(rows))
+            return self.defense.infer(self, x.clone(), noise.sealed(rows))

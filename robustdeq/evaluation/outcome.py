@@ -29,6 +29,7 @@ from robustdeq.evaluation.judge import Verdict
 from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.remote import Model, ask, derived
 from robustdeq.evaluation.sides import sides
+from robustdeq.evaluation.width import require_width
 from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
 from robustdeq.samples import Samples
@@ -77,6 +78,7 @@ class Outcome:
         samples = split.samples().select(column.positions(len(split))).to(setting.device)
         self.samples = samples
         self._x, self._y, self._rows = samples.images, samples.labels, samples.positions
+        require_width(target, samples)
         found = sides(
             copies.load, samples, setting.batch_size, setting.randomised, setting.salt,
             column.deployment, copies.apart,

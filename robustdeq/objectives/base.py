@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from robustdeq.errors import ContractViolation, SpecError
-from robustdeq.registry import Plugin
+from robustdeq.registry import Plugin, is_guest
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,16 @@ class View:
     states: Float[Tensor, "steps batch dim"] | None = None
     residuals: Float[Tensor, "steps batch"] | None = None
     path_logits: Float[Tensor, "steps batch classes"] | None = None
+
+    def copied(self) -> "View":
+        """The same, in memory of its own."""
+        more = (self.states, self.residuals, self.path_logits)
+        return View(self.logits.clone(), *(None if part is None else part.clone() for part in more))
+
+    def changed(self, other: "View") -> list[str]:
+        """The names of the parts that are not those of another view."""
+        pairs = [(name, part, vars(other)[name]) for name, part in vars(self).items()]
+        return [n for n, a, b in pairs if a is not None and not _same(a, b)]
 
     def writes(self) -> dict[str, int]:
         """How often each part was written into, by name."""
@@ -54,11 +64,18 @@ class Objective(Plugin, ABC):
         """What the objective says of a view, which whoever shows it goes on to report.
 
         Raises:
-            ContractViolation: it has written into the view.
+            ContractViolation: it has written into the view, or, if it does not come with the
+                package, into the labels.
         """
-        before = view.writes()
-        found = self(view, y, target)
-        if written := [name for name, count in view.writes().items() if count != before[name]]:
+        guest = is_guest(type(self))
+        shown, own = (view.copied(), y.clone()) if guest else (view, y)
+        before = shown.writes()
+        found = self(shown, own, target)
+        written = [name for name, count in shown.writes().items() if count != before[name]]
+        if guest:  # who writes through numpy leaves no count
+            written += [name for name in shown.changed(view) if name not in written]
+            written += ["labels"] if not own.equal(y) else []
+        if written:
             raise ContractViolation(
                 f"objective {self.plugin_name()!r} wrote into the {' and '.join(written)} that it "
                 f"was shown; work on a copy: `logits = logits - 1` instead of `logits -= 1`"
@@ -70,3 +87,7 @@ class Objective(Plugin, ABC):
         self, view: View, y: Int[Tensor, " batch"], target: Tensor | None = None
     ) -> Float[Tensor, " batch"]:
         """(B,) scores; `target` is (B,) classes to move to, or (B, C) reference logits."""
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return bool(((a == b) | (a.isnan() & b.isnan())).all())

@@ -83,7 +83,7 @@ def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> 
     seen = replace(target, classifier=network)
 
     def logits(x: Tensor, rows: Tensor | None) -> Tensor:
-        return path(seen, x, stream.sealed(positions(x, rows)))
+        return path(seen, x.clone(), stream.sealed(positions(x, rows)))
 
     if isinstance(network, EquilibriumNetwork):
         return AutogradSurface(logits, logits, cost)

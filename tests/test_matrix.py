@@ -1,5 +1,6 @@
 """Jobs of a matrix: what follows from what, and who trains what."""
 
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from robustdeq.engines.local import Place, run_jobs
 from robustdeq.engines.matrix import fill
 from robustdeq.engines.outcome import Outcome
-from robustdeq.engines.pools import Job
+from robustdeq.engines.pools import Job, Pool
 from robustdeq.engines.row import Row
 from robustdeq.engines.training import by_id, trainings
 from robustdeq.entrant import Entrant
@@ -112,3 +113,24 @@ def test_a_row_that_could_never_be_trained_is_told_before_anything_is(
     outcomes = fill([bad, good], 500, HERE, pytest.fail)
     assert outcomes[0] == refused
     assert [one.chain for one in trained] == [source.chain for source in PROTOCOL.sources(DATA)]
+
+
+@dataclass(frozen=True)
+class Idle(Job):
+    title = "idle"
+
+    def run(self):
+        return Outcome(())
+
+
+def test_a_pool_that_is_broken_unnoticed_loses_the_job_and_raises_nothing():
+    class Broken:
+        def submit(self, task):
+            raise BrokenProcessPool("a worker has died")
+
+    pool = Pool(Broken)
+    pool.submit(Idle())
+    ((future, job),) = pool.running.items()
+    assert job == Idle()
+    with pytest.raises(BrokenProcessPool):
+        future.result()

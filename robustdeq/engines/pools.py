@@ -79,14 +79,20 @@ class Pool:
     executor: ProcessPoolExecutor | None = None
 
     def submit(self, job: Job) -> None:
-        """Begin a job."""
+        """Begin a job; where a worker has died unnoticed so far, it is lost with the others."""
         with starting():
             if self.executor is None:
                 self.executor = self.start()
-            self.running[self.executor.submit(require_sendable(job).run)] = job
-            # Makes the pool watch all its workers: it may not know the last one born, whose death
-            # would then often go unnoticed (Python 3.11).
-            self.executor.submit(int)
+            task = require_sendable(job).run
+            try:
+                future = self.executor.submit(task)
+                # Makes the pool watch all its workers: it may not know the last one born, whose
+                # death would then often go unnoticed (Python 3.11).
+                self.executor.submit(int)
+            except BrokenProcessPool as error:
+                future = Future()
+                future.set_exception(error)
+            self.running[future] = job
 
     def abandon(self) -> list[Job]:
         """Give up on workers of which one has died; returns the jobs that are not finished."""

@@ -7,13 +7,9 @@ import torch
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Task
 from robustdeq.engines.chunks import chunk_size, state_size
-from robustdeq.engines.desk import Desk
-from robustdeq.engines.outcome import Outcome, failed
-from robustdeq.engines.pools import Job, watched
-from robustdeq.engines.training import loaded
-from robustdeq.errors import StoreError
+from robustdeq.engines.pools import watched
+from robustdeq.engines.trial_job import TrialJob
 from robustdeq.evaluation.bench import fresh_salt
-from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.training.central import build
 from robustdeq.training.trained import require_digest, require_same
@@ -21,38 +17,16 @@ from robustdeq.workbench import run_trial, trained_bench
 
 
 @dataclass(frozen=True)
-class Attacking(Job):
-    """A job that runs one trial of a trained entrant and stores its record."""
+class Attacking(TrialJob):
+    """A job that runs its trial on models that it loads itself."""
 
-    protocol: Protocol
     trial: Trial
-    desk: Desk
-    device: str
 
-    @property
-    def title(self) -> str:
-        return self.desk.title
-
-    def run(self) -> Outcome:
-        """Attack, judge and store.
-
-        Raises:
-            DataError, StoreError: no job of any row could succeed.
-        """
-        data = loaded(self.protocol)  # a failure is everybody's, not this trial's
-        try:
-            self._run(data)
-        except StoreError:
-            raise
-        except BaseException as error:
-            return Outcome((), (failed(self.title, error),))
-        return Outcome((self.desk.entrant,))
-
-    def _run(self, data: DataSet) -> None:
+    def attack(self, data: DataSet) -> None:
         trial, desk = self.trial, self.desk
         with desk.bar() as advance:
             require_same(desk.chain, desk.trial, trial.id)
-            require_digest(trial.entrant, data)
+            require_digest(desk.chain, trial.entrant.data, data)
             task, device = Task(data.shape, data.classes), torch.device(self.device)
             chunk = chunk_size(state_size(build(trial.entrant, task)), device)
             bench = trained_bench(desk.store, trial, data, device, chunk)

@@ -92,4 +92,4 @@ class Row:
         sealable = trial.column.aim.staged and not guests(rules(self.protocol, trial))
         if guests(self.entrant) and sealable:
             return seal(self.protocol, trial, desk, self.device)
-        return Attacking(self.protocol, trial, desk, self.device)
+        return Attacking(self.protocol, desk, self.device, trial)

@@ -18,11 +18,10 @@ from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.engines.desk import Desk
 from robustdeq.engines.host import Host, hosts
 from robustdeq.engines.hosted import Stay
-from robustdeq.engines.outcome import Outcome, failed
-from robustdeq.engines.pools import Job, guests, lone_files
-from robustdeq.engines.training import loaded
+from robustdeq.engines.pools import guests, lone_files
+from robustdeq.engines.trial_job import TrialJob
 from robustdeq.entrant import Entrant
-from robustdeq.errors import CheckpointError, DataError, StoreError
+from robustdeq.errors import CheckpointError
 from robustdeq.evaluation.bench import Setting, fresh_salt
 from robustdeq.evaluation.described import Described, described
 from robustdeq.evaluation.evaluate import evaluated
@@ -30,12 +29,12 @@ from robustdeq.evaluation.outcome import Copies
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.remote import ask
 from robustdeq.evaluation.trial import Trial
-from robustdeq.training.trained import Trained, find_trained, require_same
+from robustdeq.training.trained import Trained, find_trained, require_digest, require_same
 
 
 @dataclass(frozen=True)
-class Sealed(Job):
-    """A job that runs one trial of somebody else's entrant and stores its record.
+class Sealed(TrialJob):
+    """A job that runs its trial on somebody else's models, which it asks elsewhere.
 
     Attributes:
         who: the names of the plug-ins that are loaded elsewhere, for messages.
@@ -43,42 +42,16 @@ class Sealed(Job):
         pickled: the trial, for the processes that load its plug-ins from the lone `files`.
     """
 
-    protocol: Protocol
     trial: Described
     trained: Trained
-    desk: Desk
-    device: str
     who: str
     data: str
     pickled: bytes
     files: tuple[str, ...]
 
-    @property
-    def title(self) -> str:
-        return self.desk.title
-
-    def run(self) -> Outcome:
-        """Attack, judge and store.
-
-        Raises:
-            DataError, StoreError: no job of any row could succeed.
-        """
-        data = loaded(self.protocol)  # a failure is everybody's, not this trial's
-        try:
-            self._run(data)
-        except StoreError:
-            raise
-        except BaseException as error:
-            return Outcome((), (failed(self.title, error),))
-        return Outcome((self.desk.entrant,))
-
-    def _run(self, data: DataSet) -> None:
+    def attack(self, data: DataSet) -> None:
         desk, checkpoint = self.desk, self.trained.checkpoint
-        if data.training_digest() != self.data:
-            raise DataError(
-                f"{desk.chain} is trained on other data than there is now: the files have changed "
-                f"meanwhile, so run the same command again"
-            )
+        require_digest(desk.chain, self.data, data)
         stay = Stay(
             self.files, self.pickled, Task(data.shape, data.classes), desk.results, self.device,
             torch.get_num_threads(),
@@ -133,10 +106,10 @@ def seal(protocol: Protocol, trial: Trial, desk: Desk, device: str) -> Sealed:
 
     return Sealed(
         rules(protocol, trial),
-        described(trial, lambda source: trained(source).checkpoint),
-        trained(trial.entrant),
         desk,
         device,
+        described(trial, lambda source: trained(source).checkpoint),
+        trained(trial.entrant),
         ", ".join(sorted(guests(trial))),
         trial.entrant.data,
         pickle.dumps(trial),

@@ -95,7 +95,7 @@ def ensure_trained(
         DataError: the data is not what the entrant is specified for.
         SpecError, CheckpointError, StoreError: as training, loading and writing do.
     """
-    require_digest(entrant, data)
+    require_digest(entrant.chain, entrant.data, data)
     task, begun = Task(data.shape, data.classes), entrant.id
     found = find_trained(store, entrant)
     if found is not None and _weights(store, entrant).exists():
@@ -115,15 +115,15 @@ def ensure_trained(
     return trained
 
 
-def require_digest(entrant: Entrant, data: DataSet) -> None:
-    """Refuse data that is not what the entrant is, or was, trained on.
+def require_digest(chain: str, expected: str, data: DataSet) -> None:
+    """Refuse data that is not what an entrant is, or was, trained on.
 
     Raises:
         DataError: its digest is another one.
     """
-    if (found := data.training_digest()) != entrant.data:
+    if (found := data.training_digest()) != expected:
         raise DataError(
-            f"{entrant.chain} is to be trained on data of digest {entrant.data[:16] or 'none'}, "
+            f"{chain} is to be trained on data of digest {expected[:16] or 'none'}, "
             f"but this has {found[:16]}: the files have changed meanwhile, so run the same command "
             f"again; in a program, enter it by `Protocol.entered`, or `Entrant.trained_on`"
         )

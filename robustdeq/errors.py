@@ -92,6 +92,14 @@ def ended(error: BaseException) -> PluginEnded:
     )
 
 
+def unanswered(who: str) -> PluginEnded:
+    """What to tell of a process that has ended amid a question; `who` names its plug-ins."""
+    return PluginEnded(
+        f"the process of {who} ended before its answer; a plug-in does not end the program "
+        f"(os._exit), and one that needs more memory than there is has to be run alone"
+    )
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """What to say after an unknown name: the closest known one, or all of them."""
     known = sorted(known)

@@ -16,7 +16,7 @@ from robustdeq import errors
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.engines.hosted import ANSWERS, Handle, Stay, serve
 from robustdeq.engines.workers import starting
-from robustdeq.errors import ContractViolation, PluginEnded, RobustDEQError, SpecError
+from robustdeq.errors import ContractViolation, RobustDEQError, SpecError, unanswered
 from robustdeq.evaluation.remote import RemoteModel
 from robustdeq.untouched import package_modules
 
@@ -82,13 +82,13 @@ class Host:
         try:
             self._connection.send_bytes(pickle.dumps(request))
         except OSError:
-            raise self._ended() from None
+            raise unanswered(self._who) from None
 
     def _receive(self) -> Any:
         try:
             message = self._connection.recv_bytes()
         except (EOFError, OSError):
-            raise self._ended() from None
+            raise unanswered(self._who) from None
         try:
             with torch.serialization.safe_globals(ANSWERS):
                 reply = torch.load(io.BytesIO(message), weights_only=True)
@@ -101,12 +101,6 @@ class Host:
                 f"return tensors and plain data"
             ) from error
         raise _raised(name, text, trace)
-
-    def _ended(self) -> PluginEnded:
-        return PluginEnded(
-            f"the process of {self._who} ended before its answer; a plug-in does not end the "
-            f"program (os._exit), and one that needs more memory than there is has to be run alone"
-        )
 
 
 def _starter() -> SpawnContext | ForkServerContext:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from robustdeq.engines.outcome import Outcome, failed
 from robustdeq.engines.workers import require_sendable, starting
-from robustdeq.errors import PluginEnded
+from robustdeq.errors import unanswered
 from robustdeq.evaluation.column import Column
 from robustdeq.homes import LONE
 from robustdeq.registry import Plugin, find, is_guest
@@ -172,7 +172,7 @@ class Hosts:
             if not alone and len(lost) > 1:
                 self._suspects.extend(lost)
                 return
-            outcome = Outcome((), (failed(job.title, _died(job)),))
+            outcome = Outcome((), (failed(job.title, unanswered(", ".join(sorted(guests(job))))),))
         else:
             del self._foreign.running[future]
         if alone:
@@ -188,11 +188,3 @@ class Hosts:
         """Let go of the workers."""
         self._own.close()
         self._foreign.close()
-
-
-def _died(job: Job) -> PluginEnded:
-    names = ", ".join(sorted(guests(job)))
-    return PluginEnded(
-        f"the process of {names} ended before its answer; a plug-in does not end the program "
-        f"(os._exit), and one that needs more memory than there is has to be run alone"
-    )

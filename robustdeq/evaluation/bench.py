@@ -173,7 +173,7 @@ def guarded(target: DefendedModel) -> dict[str, Any]:
         "training mode of a module": [module.training for module in model.modules()],
         "requires_grad of a parameter": [p.requires_grad for p in model.parameters()],
         "weights": _fingerprint([*model.parameters(), *model.buffers()]),
-        "global random state": torch.get_rng_state().tolist(),
+        "global random state": _fingerprint([torch.get_rng_state()]),
     }
 
 

@@ -71,10 +71,7 @@ def described(trial: Trial, checkpoint_of: Callable[[Entrant], str]) -> Describe
             **({"data": entrant.data} if entrant.data else {}),
             **({"control": encode(control)} if control else {}),
         },
-        (
-            encode(derived_views(entrant.defense, False)),
-            encode(derived_views(entrant.defense, True)),
-        ),
+        (views(False), views(True)),
         trial.column,
         trial.data,
         trial.threat,

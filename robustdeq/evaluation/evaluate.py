@@ -13,7 +13,6 @@ from robustdeq.results.record import Record
 from robustdeq.surroundings import own_surroundings
 
 
-@own_surroundings()
 def evaluate(
     trial: Trial, bench: Bench, split: Split, progress: Progress = lambda done, total: None
 ) -> tuple[Record, Tables]:

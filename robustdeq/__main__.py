@@ -2,6 +2,7 @@
 
 import sys
 
-from robustdeq.cli import main
+from robustdeq.cli.supervised import entry
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(entry())

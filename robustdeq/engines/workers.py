@@ -58,9 +58,14 @@ def enter_worker(seats) -> None:
     """A worker's own line for progress bars, its signals, and no life after the parent."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    _mask_interrupts("SIG_UNBLOCK", {signal.SIGINT})
+    let_interrupt()
     follow_parent()
     os.environ[SEAT] = str(seats.get())
+
+
+def let_interrupt() -> None:
+    """Hear of interrupts from now on, in a process that was started by `starting`."""
+    _mask_interrupts("SIG_UNBLOCK", {signal.SIGINT})
 
 
 def follow_parent() -> None:

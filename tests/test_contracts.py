@@ -197,9 +197,10 @@ def test_an_exception_is_a_complaint_that_names_the_line_in_the_users_file(plant
     found = broken(planted(body))
     line = len(HONEST.splitlines()) + 3
     assert len(found) > 1
-    for said in found.values():
-        assert said.startswith("KeyError: 'threshold'; expected an answer: mend ")
-        assert said.endswith(f"planted.py, line {line}")
+    said, *again = found.values()
+    assert set(again) == {"for the same reason"}
+    assert said.startswith("KeyError: 'threshold'; expected an answer: mend ")
+    assert said.endswith(f"planted.py, line {line}")
 
 
 def test_without_a_network_the_promises_about_it_are_left_out(planted):

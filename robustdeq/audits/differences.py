@@ -77,7 +77,7 @@ class Judged:
         if not len(again):
             return free
         noise = self.draws.sealed(self.rows[again])
-        images = self.target.defense.transform(self.target, x[again], noise)
+        images = self.target.transformed(x[again], noise)
         # A row's last evaluation measured its residual and moved nothing.
         z = replay(model.problem(images), model.solver, centre.nfe[again] - 1)
         return free.index_copy(0, again, model.readout(z))

@@ -38,7 +38,7 @@ class States(Features):
 
     @torch.no_grad()
     def of(self, x: Tensor, rows: Tensor, noise: NoiseStream) -> Tensor:
-        prepared = self.target.defense.transform(self.target, x, noise.sealed(rows))
+        prepared = self.target.transformed(x, noise.sealed(rows))
         return self.model.features(self.model.solve(prepared).z)
 
     def read(self, weight: Tensor, bias: float) -> DefendedModel:

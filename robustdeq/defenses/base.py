@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from robustdeq.defenses import returned
 from robustdeq.defenses.inference import NETWORK, Inference, told_by_hooks
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
@@ -147,7 +148,7 @@ class Defense(Plugin, ABC):
 
     def infer(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Prediction:
         """The deployed answer."""
-        return target.classifier.predict(target.defense.transform(target, x, noise))
+        return target.classifier.predict(target.transformed(x, noise))
 
     def relaxed(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
         """Logits of `infer`'s answer, differentiable in x: identity backward through `transform`.
@@ -155,7 +156,7 @@ class Defense(Plugin, ABC):
         The backward pass differentiable approximation of Athalye, Carlini and Wagner (2018).
         """
         with torch.no_grad():
-            transformed = target.defense.transform(target, x, noise)
+            transformed = target.transformed(x, noise)
         # Detached, because a transform that leaves the input alone returns x itself.
         return target.classifier(transformed.detach() + (x - x.detach()))
 
@@ -303,8 +304,21 @@ class DefendedModel:
     ) -> Prediction:
         """The deployed answer, cold.
 
+        Raises:
+            ContractViolation: the defense returns something else.
+
         `rows` and `noise` key whatever the defense draws; it learns neither. It gets a copy of the
         images, to write into as it likes.
         """
         with torch.no_grad():
-            return self.defense.infer(self, x.clone(), noise.sealed(rows))
+            found = self.defense.infer(self, x.clone(), noise.sealed(rows))
+        return returned.prediction(found, f"{self.defense.chain}: `infer`", len(x))
+
+    def transformed(self, x: Float[Tensor, "batch *image"], noise: RowNoise) -> Tensor:
+        """What inference makes of its input first.
+
+        Raises:
+            ContractViolation: that is no batch of images of the same shape.
+        """
+        found = self.defense.transform(self, x, noise)
+        return returned.tensor(found, f"{self.defense.chain}: `transform`", tuple(x.shape))

@@ -41,5 +41,5 @@ def transformed(target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
     if not target.defense.at_inference.rewrites:
         return x
     with torch.no_grad():
-        answer = target.defense.transform(target, x.clone(), noise)
+        answer = target.transformed(x.clone(), noise)
     return answer.detach() + (x - x.detach())

@@ -103,7 +103,7 @@ def _as_stated(target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor | No
         return None
     with torch.no_grad():
         if defense.at_inference.rewrites:
-            x = defense.transform(target, x.clone(), noise)
+            x = target.transformed(x.clone(), noise)
         return target.classifier.predict(x).logits
 
 

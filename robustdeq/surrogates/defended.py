@@ -8,6 +8,7 @@ from torch import Tensor
 
 from robustdeq.attacks.approach import Approach
 from robustdeq.defenses.base import DefendedModel
+from robustdeq.defenses.returned import tensor
 from robustdeq.models.equilibrium_network import EquilibriumNetwork, through_solvers
 from robustdeq.noise import NoiseStream, RowNoise
 from robustdeq.surface import Cost, Surface
@@ -83,7 +84,8 @@ def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> 
     seen = replace(target, classifier=network)
 
     def logits(x: Tensor, rows: Tensor | None) -> Tensor:
-        return path(seen, x.clone(), stream.sealed(positions(x, rows)))
+        found = path(seen, x.clone(), stream.sealed(positions(x, rows)))
+        return tensor(found, f"{target.defense.chain}: `{path.__name__}`", (len(x), "classes"))
 
     if isinstance(network, EquilibriumNetwork):
         return AutogradSurface(logits, logits, cost)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from robustdeq.content import declare
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Batch, DefendedModel, Task
+from robustdeq.defenses.returned import network
 from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
@@ -74,14 +75,17 @@ def build(entrant: Entrant, task: Task) -> Classifier:
     """The untrained network of an entrant, which knows its task.
 
     Torch's global generator is left as it was.
+
+    Raises:
+        ContractViolation: the defense builds something else.
     """
     for part in entrant.defense.parts:
         declare(part)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(NoiseStream(entrant.seed).child("weights").seed)
-        network = entrant.defense.build(task)
-    network.task = task
-    return network
+        built = network(entrant.defense.build(task), f"{entrant.chain}: `build`")
+    built.task = task
+    return built
 
 
 class _Run:

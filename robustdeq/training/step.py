@@ -8,6 +8,7 @@ from robustdeq.attacks.approach import Approach
 from robustdeq.attacks.pgd import PGD
 from robustdeq.data.base import Split
 from robustdeq.defenses.base import Batch, DefendedModel
+from robustdeq.defenses.returned import tensor
 from robustdeq.noise import NoiseStream, TrainingNoise
 from robustdeq.samples import Samples
 from robustdeq.surfaces.training import training_surface
@@ -29,12 +30,18 @@ def optimise(
     Args:
         memory: what the defence keeps from step to step.
         rate: the learning rate of this step.
+
+    Raises:
+        ContractViolation: a hook returns something else than its contract says.
     """
     model, defense = target.classifier, target.defense
     model.eval().requires_grad_(False)
-    x_adv = defense.craft(target, batch, noise, memory).detach()
+    crafted = defense.craft(target, batch, noise, memory)
+    x_adv = tensor(crafted, f"{defense.chain}: `craft`", tuple(batch.x.shape)).detach()
     model.train().requires_grad_(True)
-    loss = defense.objective(target, batch, x_adv, noise)
+    loss = tensor(
+        defense.objective(target, batch, x_adv, noise), f"{defense.chain}: `objective`", ()
+    )
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import Batch, DefendedModel, Task
+from robustdeq.defenses.returned import plain
 from robustdeq.entrant import Entrant
 from robustdeq.errors import CheckpointError, DataError, SpecError
 from robustdeq.hints import hint
@@ -185,7 +186,9 @@ def _enter(
     )
     noise = NoiseStream(entrant.seed).child("calibration").at(held_out.rows)
     target = DefendedModel(entrant.defense, model, {})
-    calibration = entrant.defense.calibrate(target, held_out, noise)
+    calibration = plain(
+        entrant.defense.calibrate(target, held_out, noise), f"{entrant.chain}: `calibrate`"
+    )
     randomised = _randomised(replace(target, calibration=calibration), held_out.x[:_PROBED])
     facts = {
         "chain": entrant.chain,

@@ -93,6 +93,18 @@ def test_a_wrong_roster_is_refused_with_its_file(tmp_path, good, bad, said):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_roster_and_a_protocol_in_each_others_place_are_named(tmp_path):
+    protocol, roster = prepare(tmp_path) / "tiny.toml", tmp_path / "entrants.toml"
+    run_it = (
+        "is a protocol; expected a roster of [[entrants]] tables",
+        f"`robustdeq run {protocol}`",
+    )
+    assert robustdeq("run", "--entrant", protocol).refuses(*run_it)
+    assert robustdeq("check", protocol).refuses(*run_it)
+    name_one = "is a roster of entrants; expected a protocol", f"run PROTOCOL --entrant {roster}`"
+    assert robustdeq("run", roster).refuses(*name_one)
+
+
 ARGUMENTS = {
     "protocol": ("run digits-linf-v11", "unknown protocol", "did you mean 'digits-linf-v1'?"),
     "protocol file": ("run gone.toml", "cannot read 'gone.toml'", "give the path of a TOML file"),

@@ -27,13 +27,15 @@ QUOTED = re.compile(r"`robustdeq((?: (?!\{shlex)[^`]*)?)`")
 LINE = re.compile(
     r"^[ ]*robustdeq (?=[a-z-])((?:(?!  |#).)+)", re.MULTILINE
 )  # in lists of examples
-NO_STORE = ["run PROTOCOL --plugin mine.py"]  # what has no results yet
+NO_STORE = [  # what has no results yet
+    "run PROTOCOL --plugin mine.py", "run PROTOCOL --entrant own.toml", "run own.toml",
+]  # fmt: skip
 
 # What stands in a message where the code computes a word, and what a reader puts for a capital.
 EXAMPLES = {
     "entrant.chain": "explicit", "trial.entrant.chain": "explicit", "entrant.seed": "0",
     "trial.entrant.seed": "0", "protocol": "digits-linf-v1", "store.root": "my runs",
-    "root": "my runs", "self.root": "my runs", "name": "mine.py",
+    "root": "my runs", "self.root": "my runs", "name": "mine.py", "where": "own.toml",
 }  # fmt: skip
 CAPITALS = {
     "PROTOCOL.toml": "mine.toml", "PROTOCOL": "digits-linf-v1", "ENTRANT": "explicit",

@@ -15,6 +15,7 @@ from robustdeq.data.base import DataSet, DataSource
 from robustdeq.entrant import Entrant
 from robustdeq.errors import DataError, SpecError, UnknownName
 from robustdeq.evaluation.column import Column
+from robustdeq.hints import hint
 from robustdeq.spec import decode, encode
 from robustdeq.threats.base import ThreatModel
 
@@ -196,6 +197,16 @@ def decode_text(wanted: type, text: str, where: str) -> Any:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{where}: not TOML ({error}); mend the file") from None
+    if wanted is Protocol and "entrants" in data:
+        raise SpecError(
+            f"{where} is a roster of entrants; expected a protocol: say which with "
+            f"{hint('run', 'PROTOCOL', '--entrant', where)}"
+        )
+    if wanted is not Protocol and "columns" in data:
+        raise SpecError(
+            f"{where} is a protocol; expected a roster of [[entrants]] tables: it is taken by "
+            f"{hint('run', where)}"
+        )
     try:
         return decode(wanted, data)
     except SpecError as error:

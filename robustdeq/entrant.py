@@ -3,7 +3,8 @@
 import math
 from dataclasses import dataclass, replace
 
-from robustdeq.defenses.base import Defense, trained_part
+from robustdeq.defenses.base import Defense
+from robustdeq.defenses.chains import trained_part
 from robustdeq.errors import SpecError
 from robustdeq.spec import digest
 from robustdeq.threats.base import ThreatModel

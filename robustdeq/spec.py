@@ -19,9 +19,9 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 from robustdeq.content import content
 from robustdeq.errors import SpecError, nearest
 from robustdeq.registry import Plugin, find
+from robustdeq.scalars import SCALARS, at, expect, one_of, scalar
 
 T = TypeVar("T")
-_SCALARS = (Fraction, float, int, bool, str)
 _IDENTITY = ("name", "version", "content")  # what a plug-in's table says beside its fields
 
 
@@ -109,50 +109,26 @@ def _is_default(field: dataclasses.Field, value: Any) -> bool:
 def _decode(wanted: Any, data: Any, where: str) -> Any:
     if wanted is Any:
         return data
-    if wanted in _SCALARS:
-        return _decode_scalar(wanted, data, where)
+    if wanted in SCALARS:
+        return scalar(wanted, data, where)
     origin = get_origin(wanted)
     if origin in (Union, types.UnionType):
         return _decode_optional(wanted, data, where)
     if origin is Literal:
-        return _one_of(get_args(wanted), data, where)
+        return one_of(get_args(wanted), data, where)
     if origin is tuple:
         return _decode_tuple(get_args(wanted), data, where)
     if origin is dict:
-        _expect(isinstance(data, dict), "a table", data, where)
+        expect(isinstance(data, dict), "a table", data, where)
         if (item := get_args(wanted)[1]) is Any:
             return dict(data)
         return {key: _decode(item, entry, f"{where}.{key}") for key, entry in data.items()}
     if isinstance(wanted, type) and issubclass(wanted, Plugin):
         return _decode_plugin(wanted, data, where)
     if dataclasses.is_dataclass(wanted):
-        _expect(isinstance(data, dict), "a table", data, where)
+        expect(isinstance(data, dict), "a table", data, where)
         return _decode_fields(typing.cast(type, wanted), data, where)
     raise TypeError(f"specs have no fields of type {wanted!r}")  # our own impossibility
-
-
-def _decode_scalar(wanted: type, data: Any, where: str) -> Any:
-    if wanted is Fraction:
-        return _decode_fraction(data, where)
-    if wanted is float:
-        number = isinstance(data, (int, float)) and not isinstance(data, bool)
-        _expect(number and math.isfinite(data), "a finite number", data, where)
-        return float(data)
-    if wanted is int:
-        _expect(isinstance(data, int) and not isinstance(data, bool), "an integer", data, where)
-        return data
-    word = {bool: "true or false", str: "a text"}[wanted]
-    _expect(isinstance(data, wanted), word, data, where)
-    return data
-
-
-def _decode_fraction(data: Any, where: str) -> Fraction:
-    wanted = 'a fraction written as text, like "8/255"'
-    _expect(isinstance(data, (str, int)) and not isinstance(data, bool), wanted, data, where)
-    try:
-        return Fraction(data)
-    except (ValueError, ZeroDivisionError):
-        raise _error(wanted, data, where) from None
 
 
 def _decode_optional(wanted: Any, data: Any, where: str) -> Any:
@@ -165,10 +141,10 @@ def _decode_optional(wanted: Any, data: Any, where: str) -> Any:
 
 
 def _decode_tuple(items: tuple[Any, ...], data: Any, where: str) -> tuple:
-    _expect(isinstance(data, (list, tuple)), "a list", data, where)
+    expect(isinstance(data, (list, tuple)), "a list", data, where)
     if len(items) == 2 and items[1] is Ellipsis:
         items = (items[0],) * len(data)
-    _expect(len(items) == len(data), f"{len(items)} entries", data, where)
+    expect(len(items) == len(data), f"{len(items)} entries", data, where)
     return tuple(
         _decode(item, entry, f"{where}[{i}]")
         for i, (item, entry) in enumerate(zip(items, data, strict=True))
@@ -178,10 +154,10 @@ def _decode_tuple(items: tuple[Any, ...], data: Any, where: str) -> tuple:
 def _decode_plugin(wanted: type[Plugin], data: Any, where: str) -> Plugin:
     if isinstance(data, str):
         return _located(lambda: wanted.from_text(data), where)
-    _expect(isinstance(data, dict) and "name" in data, "a name, or a table with one", data, where)
+    expect(isinstance(data, dict) and "name" in data, "a name, or a table with one", data, where)
     fields = dict(data)
     name, version, recorded = (fields.pop(key, None) for key in _IDENTITY)
-    _expect(isinstance(name, str), "the name of a plug-in", name, where)
+    expect(isinstance(name, str), "the name of a plug-in", name, where)
     found = _located(lambda: find(wanted.kind, name), where)
     if version is not None and version != found.version:
         raise SpecError(
@@ -202,10 +178,10 @@ def _decode_fields(wanted: type, data: dict, where: str) -> Any:
     hints, required = _hints(wanted), _required(wanted)
     for key in data:
         if key not in required:
-            raise SpecError(f"{_at(where)}unknown key {key!r}; {nearest(str(key), required)}")
+            raise SpecError(f"{at(where)}unknown key {key!r}; {nearest(str(key), required)}")
     for name, needed in required.items():
         if needed and name not in data:
-            raise SpecError(f"{_at(where)}key {name!r} is missing; it has no default")
+            raise SpecError(f"{at(where)}key {name!r} is missing; it has no default")
     prefix = f"{where}." if where else ""
     values = {key: _decode(hints[key], entry, prefix + key) for key, entry in data.items()}
     return _located(lambda: wanted(**values), where)
@@ -234,23 +210,3 @@ def _located(build: Callable[[], Any], where: str) -> Any:
         if where:
             error.args = (f"{where}: {error}",)
         raise
-
-
-def _one_of(options: tuple, data: Any, where: str) -> Any:
-    if data not in options:
-        options_text = nearest(str(data), map(str, options))
-        raise SpecError(f"{_at(where)}{data!r} is not an option; {options_text}")
-    return data
-
-
-def _expect(holds: bool, wanted: str, data: Any, where: str) -> None:
-    if not holds:
-        raise _error(wanted, data, where)
-
-
-def _error(wanted: str, data: Any, where: str) -> SpecError:
-    return SpecError(f"{_at(where)}{data!r} is not {wanted}")
-
-
-def _at(where: str) -> str:
-    return f"{where}: " if where else ""

@@ -13,7 +13,7 @@ from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.base import Audit, Case, Measure
 from robustdeq.audits.chance import CHANCE, stands_out
 from robustdeq.audits.outsiders import first, mostly, remaining, usable
-from robustdeq.defenses.base import defines_more
+from robustdeq.defenses.chains import defines_more
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.evaluation.attack import attack
 from robustdeq.evaluation.column import Stage

@@ -1,4 +1,4 @@
-"""The contract of a defence, and the defended model that is attacked and judged."""
+"""The contract of a defense."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -11,6 +11,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from robustdeq.defenses import returned
+from robustdeq.defenses.batch import Batch as Batch
+from robustdeq.defenses.card import Card as Card
+from robustdeq.defenses.handed_on import handed_on
 from robustdeq.defenses.inference import NETWORK, Inference, told_by_hooks
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier, Prediction
@@ -19,30 +22,9 @@ from robustdeq.noise import NoiseStream, RowNoise, TrainingNoise
 from robustdeq.registry import Plugin, find
 from robustdeq.surface import Surface
 from robustdeq.surfaces.training import training_surface
-from robustdeq.threats.base import ThreatModel
 
 Stage = Literal["network", "training", "inference"]
 Sign = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Card:
-    """Where a defence comes from: paper, equation, and what its authors reported."""
-
-    title: str
-    citation: str
-    equation: str = ""
-    reported: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Images to learn from; `rows` are their positions in the split they are from."""
-
-    x: Float[Tensor, "batch *image"]
-    y: Int[Tensor, " batch"]
-    rows: Int[Tensor, " batch"]
-    threat: ThreatModel
 
 
 class Defense(Plugin, ABC):
@@ -53,15 +35,13 @@ class Defense(Plugin, ABC):
     the inner ones. Randomness comes from `noise` alone, keyed by sample. Only `build` is abstract.
 
     `inference` says what the class does to an image's answer, and so how it is attacked: NETWORK,
-    REWRITES, ANSWERS or UPDATES of `robustdeq.defenses.inference`, joined by "|". Left out, the
-    hooks that the class defines say it.
+    REWRITES, ANSWERS or UPDATES, joined by "|". Left out, the hooks that the class defines say it.
     """
 
     kind: ClassVar[str] = "defenses"
     stage: ClassVar[Stage] = "network"
     loop: ClassVar[str] = "central"  # the plug-in of the kind `loops` that trains it
-    # Views to be attacked through beside derived ones: names or tables, as in a protocol.
-    adaptive: ClassVar[tuple[str | dict[str, Any], ...]] = ()
+    adaptive: ClassVar[tuple[str | dict[str, Any], ...]] = ()  # further views, as in a protocol
     inference: ClassVar[Inference] = NETWORK  # what this class adds; `at_inference` is the chain's
     card: ClassVar[Card]
 
@@ -165,9 +145,6 @@ class Defense(Plugin, ABC):
     ) -> Tensor:
         """Logits of `infer`'s answer, differentiable through its last inner updates of the input.
 
-        To be overridden where inference optimises its input: the harness attacks through it. The
-        values are those of `infer`.
-
         Args:
             last: updates to differentiate, counted from the end; those before are constants.
             sign: stands for torch.sign, with a derivative; 0 is that of the sign itself.
@@ -189,15 +166,14 @@ class Wrapper(Defense, ABC):
                 f"{self.chain!r}: a training defence cannot wrap the inference defence "
                 f"{self.base.plugin_name()!r}; inference wrappers stand outermost"
             )
-        inner = self.base.chain.split("/")
         if type(self) in [type(part) for part in self.base.parts]:
             raise SpecError(f"{self.chain!r} wraps {self.plugin_name()!r} around itself")
         if self.stage == "training" and self.base.loop != Defense.loop:
-            _, _, rest = self.base.chain.partition("/")
+            inner, _, rest = self.base.chain.partition("/")
             raise SpecError(
                 f"{self.chain!r}: the training loop {self.base.loop!r} runs what stands inside "
                 f"{self.base.plugin_name()!r}, and a training defence around it would never be "
-                f"asked; write {'/'.join((inner[0], self.plugin_name(), rest))!r}"
+                f"asked; write {f'{inner}/{self.plugin_name()}/{rest}'!r}"
             )
 
     @property
@@ -226,89 +202,38 @@ class Wrapper(Defense, ABC):
         """This wrapper around its base's control, if that has one."""
         return replace(self, base=self.base.control) if self.base.control else None
 
-    def build(self, task: Task) -> Classifier:
-        return self.base.build(task)
-
-    def craft(
-        self, target: "DefendedModel", batch: Batch, noise: TrainingNoise, memory: dict[str, Tensor]
-    ) -> Tensor:
-        return self.base.craft(target, batch, noise, memory)
-
-    def crafting_surface(self, target: "DefendedModel", noise: TrainingNoise) -> Surface:
-        return self.base.crafting_surface(target, noise)
-
-    def outputs(self, target: "DefendedModel", x: Tensor, noise: TrainingNoise) -> Tensor:
-        return self.base.outputs(target, x, noise)
-
-    def penalty(self, target: "DefendedModel", x: Tensor, noise: TrainingNoise) -> Tensor:
-        return self.base.penalty(target, x, noise)
-
-    def objective(
-        self, target: "DefendedModel", batch: Batch, x_adv: Tensor, noise: TrainingNoise
-    ) -> Tensor:
-        return self.base.objective(target, batch, x_adv, noise)
-
-    def calibrate(
-        self, target: "DefendedModel", held_out: Batch, noise: TrainingNoise
-    ) -> dict[str, Any]:
-        return self.base.calibrate(target, held_out, noise)
-
-    def transform(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
-        return self.base.transform(target, x, noise)
-
-    def infer(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Prediction:
-        return self.base.infer(target, x, noise)
-
-    def relaxed(self, target: "DefendedModel", x: Tensor, noise: RowNoise) -> Tensor:
-        return self.base.relaxed(target, x, noise)
-
-    def unrolled(
-        self, target: "DefendedModel", x: Tensor, noise: RowNoise, last: int, sign: Sign
-    ) -> Tensor:
-        return self.base.unrolled(target, x, noise, last, sign)
-
-
-def defines_more(defense: Defense) -> bool:
-    """Whether a class of the chain defines hooks that act, for all it states of its inference."""
-    contract = Wrapper if isinstance(defense, Wrapper) else Defense
-    told = told_by_hooks(type(defense), contract, Wrapper)
-    more = told | defense.inference != defense.inference
-    return more or (isinstance(defense, Wrapper) and defines_more(defense.base))
-
-
-def trained_part(defense: Defense) -> Defense:
-    """The chain without its inference wrappers, which stand outermost."""
-    while isinstance(defense, Wrapper) and defense.stage == "inference":
-        defense = defense.base
-    return defense
+    build = handed_on(Defense.build)
+    craft = handed_on(Defense.craft)
+    crafting_surface = handed_on(Defense.crafting_surface)
+    outputs = handed_on(Defense.outputs)
+    penalty = handed_on(Defense.penalty)
+    objective = handed_on(Defense.objective)
+    calibrate = handed_on(Defense.calibrate)
+    transform = handed_on(Defense.transform)
+    infer = handed_on(Defense.infer)
+    relaxed = handed_on(Defense.relaxed)
+    unrolled = handed_on(Defense.unrolled)
 
 
 @dataclass(frozen=True, eq=False)
 class DefendedModel:
-    """Defence, network, weights and calibration together: what is attacked and what is judged.
-
-    Attributes:
-        progress: the share of its training that is done, for schedules; 1 once it is trained.
-    """
+    """Defense, network, weights and calibration together: what is attacked and what is judged."""
 
     defense: Defense
     classifier: Classifier
     calibration: Mapping[str, Any]
-    progress: float = 1.0
+    progress: float = 1.0  # the share of its training that is done, for schedules
 
     def predict(
-        self,
-        x: Float[Tensor, "batch *image"],
-        rows: Int[Tensor, " batch"],
-        noise: NoiseStream,
+        self, x: Float[Tensor, "batch *image"], rows: Int[Tensor, " batch"], noise: NoiseStream
     ) -> Prediction:
         """The deployed answer, cold.
 
-        Raises:
-            ContractViolation: the defense returns something else.
-
         `rows` and `noise` key whatever the defense draws; it learns neither. It gets a copy of the
         images, to write into as it likes.
+
+        Raises:
+            ContractViolation: the defense returns something else.
         """
         with torch.no_grad():
             found = self.defense.infer(self, x.clone(), noise.sealed(rows))

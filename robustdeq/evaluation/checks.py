@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from robustdeq import answers
-from robustdeq.defenses.base import DefendedModel, defines_more
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.defenses.chains import defines_more
 from robustdeq.errors import MissingGradient
 from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.forgetful import cold

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 
 from robustdeq.attacks.approach import Approach
-from robustdeq.defenses.base import DefendedModel, trained_part
+from robustdeq.defenses.base import DefendedModel
+from robustdeq.defenses.chains import trained_part
 from robustdeq.noise import NoiseStream
 from robustdeq.surrogates.base import Sources, Surrogate
 from robustdeq.surrogates.defended import Defended

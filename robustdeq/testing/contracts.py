@@ -25,12 +25,11 @@ from robustdeq.testing.subject import (
     expect_close,
     expect_shape,
     same_random_state,
-)
+)  # fmt: skip
 from robustdeq.threats.l2 import L2
 from robustdeq.threats.linf import Linf
 
-LINF, BALL = Linf(Fraction(1, 8)), L2(Fraction(1, 2))
-STEPS = 8  # of the optimiser, in the promise about training
+LINF, BALL, STEPS = Linf(Fraction(1, 8)), L2(Fraction(1, 2)), 8  # steps of the optimizer
 
 
 class DefenseContract:
@@ -223,9 +222,8 @@ class DefenseContract:
 def check_defense(defense: Defense) -> Iterator[tuple[str, str | None]]:
     """Every promise of `DefenseContract` in a sentence, with None or the complaint about it.
 
-    An exception in the defence's own code is a complaint, too, with the line it came from. A
-    complaint that was told already is not told again. Without
-    a network the promises about it cannot be asked, and are left out.
+    An exception in the defense's own code is a complaint, too, with the line it came from; one that
+    was told is not told again. Without a network the promises about it are left out.
     """
     contract = DefenseContract()
     contract.defense = defense

@@ -1,0 +1,18 @@
+"""What a defense learns from."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from robustdeq.threats.base import ThreatModel
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images to learn from; `rows` are their positions in the split they are from."""
+
+    x: Float[Tensor, "batch *image"]
+    y: Int[Tensor, " batch"]
+    rows: Int[Tensor, " batch"]
+    threat: ThreatModel

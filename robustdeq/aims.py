@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 from robustdeq.errors import UnknownName
-from robustdeq.registry import contract, find
+from robustdeq.kinds import contract
+from robustdeq.registry import find
 
 
 @runtime_checkable

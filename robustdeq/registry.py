@@ -22,24 +22,9 @@ from typing import ClassVar
 from robustdeq.errors import ContractViolation, SpecError, UnknownName
 from robustdeq.homes import LONE, RENAMED, default_name
 from robustdeq.importing import importing
+from robustdeq.kinds import CONTRACTS, contract, module_name, plugins_in, sole_plugin, unfinished
 from robustdeq.plugin_files import files_of, forget_changed, listening
 from robustdeq.untouched import untouched
-
-# kind -> its contract; the package that holds the contract's `base` module holds the plug-ins.
-CONTRACTS = {
-    "adjoints": "Adjoint",
-    "attacks": "Attack",
-    "audits": "Audit",
-    "data": "DataSource",
-    "defenses": "Defense",
-    "goals": "Goal",
-    "loops": "Loop",
-    "objectives": "Objective",
-    "solvers": "Solver",
-    "surrogates": "Surrogate",
-    "threats": "ThreatModel",
-}
-_INSIDE = {"loops": "training.loops"}  # kinds whose package lies within another one
 
 
 class Plugin:
@@ -105,9 +90,9 @@ def find(kind: str, name: str) -> type:
         return lone[name]
     name = RENAMED.get((kind, name), name)
     if name in _stems(kind):
-        module = importlib.import_module(_module_name(kind, name))
-        if _plugins(module, kind):
-            return _sole_plugin(module, kind)
+        module = importlib.import_module(module_name(kind, name))
+        if plugins_in(module, kind):
+            return sole_plugin(module, kind)
     if name in (entries := _entry_points(kind)):
         return _checked(entries[name], kind)
     raise UnknownName(kind[:-1] if kind.endswith("s") else kind, name, names(kind))
@@ -169,26 +154,16 @@ def is_guest(plugin: type) -> bool:
     return home.startswith(f"{LONE}.") or any(entry.module == home for entry in entries)
 
 
-def contract(kind: str) -> type[Plugin]:
-    """The abstract class that the plug-ins of a kind fulfil."""
-    if kind not in CONTRACTS:
-        raise UnknownName("kind of plug-in", kind, CONTRACTS)
-    return getattr(importlib.import_module(_module_name(kind, "base")), CONTRACTS[kind])
-
-
-def _module_name(kind: str, name: str) -> str:
-    return f"robustdeq.{_INSIDE.get(kind, kind)}.{name.replace('-', '_')}"
-
-
 def _provided(module: ModuleType, path: Path) -> tuple[str, type[Plugin]]:
     """The kind and class of the one plug-in in a lone file's module."""
-    kinds = [kind for kind in CONTRACTS if _plugins(module, kind)]
+    kinds = [kind for kind in CONTRACTS if plugins_in(module, kind)]
     if len(kinds) != 1:
         raise ContractViolation(
-            f"{path} defines plug-ins of {len(kinds)} kinds; expected one class that inherits "
-            f"one contract, for example robustdeq.defenses.base.Defense or Wrapper"
+            f"{path} defines plug-ins of {len(kinds)} kinds; {unfinished(module)}expected one "
+            f"class that inherits one contract, for example robustdeq.defenses.base.Defense or "
+            f"Wrapper"
         )
-    found = _sole_plugin(module, kinds[0])
+    found = sole_plugin(module, kinds[0])
     if (name := found.plugin_name()) in _own(kinds[0]):
         raise SpecError(f"{path} would hide the shipped {name!r} of {kinds[0]}; rename the file")
     return kinds[0], found
@@ -196,8 +171,8 @@ def _provided(module: ModuleType, path: Path) -> tuple[str, type[Plugin]]:
 
 def _own(kind: str) -> set[str]:
     """The names of the package's files that hold a plug-in; the others are code these share."""
-    modules = {name: importlib.import_module(_module_name(kind, name)) for name in _stems(kind)}
-    return {name for name, module in modules.items() if _plugins(module, kind)}
+    modules = {name: importlib.import_module(module_name(kind, name)) for name in _stems(kind)}
+    return {name for name, module in modules.items() if plugins_in(module, kind)}
 
 
 @cache
@@ -210,9 +185,9 @@ def _stems(kind: str) -> frozenset[str]:
 def _lone(kind: str) -> dict[str, type]:
     modules = [m for n, m in list(sys.modules.items()) if n.startswith(f"{LONE}.")]
     return {
-        m.__name__.rpartition(".")[2].replace("_", "-"): _sole_plugin(m, kind)
+        m.__name__.rpartition(".")[2].replace("_", "-"): sole_plugin(m, kind)
         for m in modules
-        if _plugins(m, kind)
+        if plugins_in(m, kind)
     }
 
 
@@ -226,6 +201,7 @@ def _checked(entry: importlib.metadata.EntryPoint, kind: str) -> type:
     if (
         inspect.isclass(found)
         and issubclass(found, contract(kind))
+        and issubclass(found, Plugin)
         and not inspect.isabstract(found)
         and found.plugin_name() == entry.name
     ):
@@ -235,30 +211,3 @@ def _checked(entry: importlib.metadata.EntryPoint, kind: str) -> type:
         f"the entry point {entry.name!r} of robustdeq.{kind} is {entry.value}; expected a "
         f"finished class that fulfils {CONTRACTS[kind]}, in a file of the entry point's name"
     )
-
-
-def _plugins(module: ModuleType, kind: str) -> list[type]:
-    base = contract(kind)
-    return [
-        member
-        for member in vars(module).values()
-        if inspect.isclass(member)
-        and member.__module__ == module.__name__
-        and issubclass(member, base)
-        and not inspect.isabstract(member)
-    ]
-
-
-def _sole_plugin(module: ModuleType, kind: str) -> type:
-    plugins = _plugins(module, kind)
-    if len(plugins) != 1:
-        raise ContractViolation(
-            f"{module.__name__} defines {len(plugins)} plug-ins of {kind}; expected one per file"
-        )
-    stated, expected = plugins[0].plugin_name(), default_name(plugins[0], kind)
-    if stated != expected:
-        raise ContractViolation(
-            f"{module.__file__} states the name {stated!r}, but a plug-in is found by its file, "
-            f"which says {expected!r}: rename one of the two"
-        )
-    return plugins[0]

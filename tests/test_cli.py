@@ -16,7 +16,8 @@ from robustdeq.cli import board
 from robustdeq.cli.listing import KINDS
 from robustdeq.evaluation.protocol import load_protocol, shipped
 from robustdeq.evaluation.roster import default_entries
-from robustdeq.registry import CONTRACTS, names
+from robustdeq.kinds import CONTRACTS
+from robustdeq.registry import names
 from robustdeq.results.flags import FLAGS
 from robustdeq.results.store import ResultStore
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import robustdeq
-from robustdeq.registry import CONTRACTS
+from robustdeq.kinds import CONTRACTS
 
 PACKAGE = Path(robustdeq.__file__).parent
 ROOT = PACKAGE.parent

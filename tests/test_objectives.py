@@ -130,3 +130,16 @@ def test_an_attack_with_an_objective_that_writes_is_refused():
     for ask in (surface.value, surface.value_and_grad):
         with pytest.raises(ContractViolation, match="'writes' wrote into the logits"):
             ask(x, y, Writes("logits"), None)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [(LOGITS, r"Tensor of shape \(2, 4\)"), (LOGITS.sum(), r"shape \(\)"), (1.5, "float")],
+)
+def test_an_objective_that_scores_no_image_alone_is_refused(found, said):
+    class Planted(Objective):
+        def __call__(self, view, y, target=None):
+            return found
+
+    with pytest.raises(ContractViolation, match=f"{said}.* expected a tensor of shape \\(2,\\)"):
+        Planted().score(View(LOGITS), Y)

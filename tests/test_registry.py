@@ -3,10 +3,10 @@ import sys
 
 import pytest
 
-from robustdeq import registry
 from robustdeq.data.base import DataSource
 from robustdeq.errors import ContractViolation, SpecError, UnknownName
-from robustdeq.registry import CONTRACTS, contract, find, load_file, names
+from robustdeq.kinds import CONTRACTS, contract
+from robustdeq.registry import find, load_file, names
 
 SOURCE = """
 from dataclasses import dataclass
@@ -124,6 +124,12 @@ def test_a_lone_file_without_a_plug_in_is_refused(write):
         load_file(write("empty.py", "x = 1\n"))
 
 
+def test_a_class_that_lacks_a_hook_is_told_which(write):
+    text = SOURCE.format(name="Mine").replace("def load(", "def laod(")
+    with pytest.raises(ContractViolation, match="0 kinds; Mine lacks `load`; expected one class"):
+        load_file(write("mine.py", text))
+
+
 def test_a_lone_file_cannot_hide_a_shipped_plug_in(write):
     with pytest.raises(SpecError, match="would hide the shipped 'digits' of data; rename"):
         load_file(write("digits.py", SOURCE.format(name="Digits")))
@@ -182,7 +188,7 @@ def test_an_entry_point_that_leads_elsewhere_is_refused(install, entry_point):
 
 def test_a_plug_in_that_needs_a_field_says_which():
     with pytest.raises(SpecError, match="'linf' alone does not say 'eps', which has no default"):
-        registry.contract("threats").from_text("linf")
+        contract("threats").from_text("linf")
 
 
 def test_an_unknown_name_survives_the_way_home_from_a_worker():

@@ -13,7 +13,8 @@ from robustdeq.data.mnist import MNIST
 from robustdeq.defenses.base import Defense
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.errors import SpecError, UnknownName
-from robustdeq.registry import CONTRACTS, contract, find, names
+from robustdeq.kinds import CONTRACTS, contract
+from robustdeq.registry import find, names
 from robustdeq.spec import canonical, decode, digest, encode
 from robustdeq.threats.base import ThreatModel
 from robustdeq.threats.linf import Linf

@@ -8,7 +8,7 @@ from typing import Any
 
 from robustdeq.cli.options import add_plugin
 from robustdeq.errors import UnknownName
-from robustdeq.registry import CONTRACTS
+from robustdeq.kinds import CONTRACTS
 
 KINDS = (*sorted(CONTRACTS), "flags", "protocols")
 

@@ -99,12 +99,16 @@ class Outcome:
         )  # fmt: skip
         attacked = self._judge.attackable(samples, self._clean)
         for seed in trial.column.seeds:
-            crafted, findings = crafted_and_checked(craft, samples, seed, attacked)
-            self._findings += [*findings, *undirected(crafted.cost.undirected, int(attacked.sum()))]
-            self._crafted[seed] = crafted
-            self._adversarial[seed] = self._judge(samples.moved(crafted.x))
-            self._flips[seed] = self._in_float64(crafted.x, self._adversarial[seed].labels)
-            self._check(crafted, self._adversarial[seed])
+            self._attack(craft, seed, attacked)
+
+    def _attack(self, craft: Crafter, seed: int, attacked: Tensor) -> None:
+        """Attack and judge under one seed; `attacked` says which samples are there to lose."""
+        crafted, findings = crafted_and_checked(craft, self.samples, seed, attacked)
+        self._findings += [*findings, *undirected(crafted.cost.undirected, int(attacked.sum()))]
+        self._crafted[seed] = crafted
+        self._adversarial[seed] = self._judge(self.samples.moved(crafted.x))
+        self._flips[seed] = self._in_float64(crafted.x, self._adversarial[seed].labels)
+        self._check(crafted, self._adversarial[seed])
 
     def check_untouched(self) -> None:
         """

@@ -64,13 +64,19 @@ class Objective(Plugin, ABC):
         """What the objective says of a view, which whoever shows it goes on to report.
 
         Raises:
-            ContractViolation: it has written into the view, or, if it does not come with the
-                package, into the labels.
+            ContractViolation: it is no score for each row, or it has written into the view, or, if
+                it does not come with the package, into the labels.
         """
         guest = is_guest(type(self))
         shown, own = (view.copied(), y.clone()) if guest else (view, y)
         before = shown.writes()
         found = self(shown, own, target)
+        if not isinstance(found, Tensor) or found.shape != (len(y),):
+            shape = tuple(found.shape) if isinstance(found, Tensor) else "none"
+            raise ContractViolation(
+                f"objective {self.plugin_name()!r} returns a {type(found).__name__} of shape "
+                f"{shape}; expected a tensor of shape ({len(y)},), a score for each image"
+            )
         written = [name for name, count in shown.writes().items() if count != before[name]]
         if guest:  # who writes through numpy leaves no count
             written += [name for name in shown.changed(view) if name not in written]

@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from robustdeq.registry import Plugin, contract
+from robustdeq.kinds import contract
+from robustdeq.registry import Plugin
 
 _METHOD, _VALUE = 0.8, 0.85  # how alike two names are that are one name and a slip of the hand
 

@@ -49,7 +49,7 @@ class Defense(Plugin, ABC):
         super().__init_subclass__(**keywords)
         if "inference" not in vars(cls):
             parent = next(each for each in cls.__mro__[1:] if issubclass(each, Defense))
-            cls.inference = parent.inference | told_by_hooks(cls, parent, Wrapper)
+            cls.inference = parent.inference | told_by_hooks(cls, parent)
 
     @classmethod
     def from_text(cls, text: str) -> "Defense":

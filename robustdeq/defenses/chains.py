@@ -7,7 +7,7 @@ from robustdeq.defenses.inference import told_by_hooks
 def defines_more(defense: Defense) -> bool:
     """Whether a class of the chain defines hooks that act, for all it states of its inference."""
     contract = Wrapper if isinstance(defense, Wrapper) else Defense
-    told = told_by_hooks(type(defense), contract, Wrapper)
+    told = told_by_hooks(type(defense), contract)
     more = told | defense.inference != defense.inference
     return more or (isinstance(defense, Wrapper) and defines_more(defense.base))
 

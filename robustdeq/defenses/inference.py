@@ -1,7 +1,6 @@
 """What a defense does between an image and its answer."""
 
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import CodeType, MappingProxyType
 from typing import Any
@@ -49,25 +48,44 @@ HOOKS = MappingProxyType(
 )
 
 
-def told_by_hooks(defense: type, parent: type, passing: type) -> Inference:
+def told_by_hooks(defense: type, parent: type) -> Inference:
     """What the hooks do that a class has beyond those of its parent.
 
-    Args:
-        passing: the class whose hooks hand every question on to the base. A hook of the same code
-            is one of these written out. Code is compared and not answers, which may be the same on
-            all images but one.
+    One that only asks the base the same question does nothing. Code is compared and not answers,
+    which may be the same on all images but one; a decorated hook counts as acting.
     """
     found = NETWORK
     for hook, does in HOOKS.items():
         own = getattr(defense, hook)
-        if own is not getattr(parent, hook) and _code(own) != _code(getattr(passing, hook)):
+        if own is not getattr(parent, hook) and _code(own) != _WRITTEN_OUT[hook]:
             found |= does
     return found
 
 
-def _code(hook: Callable[..., Any]) -> object:
+class _WrittenOut:
+    """The hooks of `HOOKS` as a wrapper writes them that asks its base by hand."""
+
+    base: Any
+
+    def transform(self, target: Any, x: Any, noise: Any) -> Any:
+        return self.base.transform(target, x, noise)
+
+    def infer(self, target: Any, x: Any, noise: Any) -> Any:
+        return self.base.infer(target, x, noise)
+
+    def relaxed(self, target: Any, x: Any, noise: Any) -> Any:
+        return self.base.relaxed(target, x, noise)
+
+    def unrolled(self, target: Any, x: Any, noise: Any, last: Any, sign: Any) -> Any:
+        return self.base.unrolled(target, x, noise, last, sign)
+
+
+def _code(method: Any) -> object:
     """What a method computes, whatever its arguments are called; itself where that is not seen."""
-    code = getattr(inspect.unwrap(hook), "__code__", None)
+    code = getattr(method, "__code__", None)
     if not isinstance(code, CodeType):
-        return hook
+        return method
     return code.co_code, code.co_names, code.co_argcount, code.co_kwonlyargcount, code.co_freevars
+
+
+_WRITTEN_OUT = {hook: _code(inspect.unwrap(getattr(_WrittenOut, hook))) for hook in HOOKS}

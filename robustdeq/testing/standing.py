@@ -56,7 +56,7 @@ def _fixed(defense: Defense) -> str | None:
 def _states(kind: type[Wrapper]) -> bool:
     """Whether the class says itself what no small batch may show."""
     said = ("loop", "adaptive", "control", "crafting_surface", "unrolled")
-    stated = "inference" in vars(kind) and kind.inference != told_by_hooks(kind, Wrapper, Wrapper)
+    stated = "inference" in vars(kind) and kind.inference != told_by_hooks(kind, Wrapper)
     return stated or any(getattr(kind, name) is not getattr(Wrapper, name) for name in said)
 
 

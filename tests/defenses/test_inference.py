@@ -1,5 +1,6 @@
 """What a defense does at inference decides how it is attacked, and nothing weakens that unseen."""
 
+import functools
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
@@ -11,7 +12,7 @@ from torch.nn.functional import softplus
 from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.attacks.pgd import PGD
 from robustdeq.audits.readouts import Binary, features
-from robustdeq.defenses.base import Card, DefendedModel, Wrapper
+from robustdeq.defenses.base import Card, DefendedModel, Defense, Wrapper
 from robustdeq.defenses.early_state import EarlyState
 from robustdeq.defenses.entropy_reduction import EntropyReduction
 from robustdeq.defenses.inference import ANSWERS, NETWORK, REWRITES, Inference
@@ -39,6 +40,14 @@ from robustdeq.threats.linf import Linf
 SPLIT = toy_images(8)
 X, Y, ROWS = SPLIT.images, SPLIT.labels, torch.arange(8)
 NOISE = NoiseStream(0)
+
+
+def darkened(hook):
+    @functools.wraps(hook)
+    def half(*arguments):
+        return hook(*arguments) / 2
+
+    return half
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,22 @@ class Unstated(Own):
     def infer(self, target, x, noise):
         answer = self.base.infer(target, x, noise)
         return replace(answer, logits=answer.logits + 0.0)
+
+
+@dataclass(frozen=True)
+class Decorated(Own):
+    """Hands the question on, and its decorator does the work."""
+
+    @darkened
+    def transform(self, target, x, noise):
+        return self.base.transform(target, x, noise)
+
+
+@dataclass(frozen=True)
+class CutOff(Own):
+    """Answers as if it had no base."""
+
+    transform = Defense.transform
 
 
 @dataclass(frozen=True)
@@ -170,6 +195,8 @@ class TestStatements:
             (Stated(Vanilla()), NETWORK),
             (Unstated(Vanilla()), ANSWERS),
             (OnlyRelaxed(Vanilla()), ANSWERS),
+            (Decorated(Vanilla()), REWRITES),
+            (CutOff(Vanilla()), REWRITES),
             (Mixed(Vanilla()), REWRITES),
             (MoreMixed(Vanilla()), REWRITES),
             (Stated(Mixed(Vanilla())), REWRITES),

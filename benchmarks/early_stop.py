@@ -63,7 +63,7 @@ class Plan:
 def measure(entrant: Entrant) -> Figures:
     """Train; accuracy on the test images and median residual there, by budget."""
     data = PROTOCOL.load_data()
-    model, _ = train(entrant, data, torch.device("cpu"), bar_line=None)
+    model, _ = train(entrant, data, torch.device("cpu"))
     found: Figures = {"right": [], "residual": []}
     for steps in BUDGETS:
         answer = cut(model, steps).predict(data.test.images)

@@ -64,7 +64,7 @@ class Plan:
     def trained(self, entrant: Entrant) -> DefendedModel:
         """Its network, trained first where it is not yet."""
         store, data, device = ResultStore(self.folder), PROTOCOL.load_data(), torch.device("cpu")
-        ensure_trained(store, entrant, data, device, bar_line=None)
+        ensure_trained(store, entrant, data, device)
         return load_model(store, entrant, Task(data.shape, data.classes), device)
 
     def verdicts(self, entrant: Entrant) -> dict[str, list[bool]]:

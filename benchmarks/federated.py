@@ -90,7 +90,7 @@ class Plan:
         data, device = PROTOCOL.load_data(), torch.device("cpu")
         path = self.folder / f"{entrant.id}.json"
         resume = path.with_suffix(".part")
-        log = kept(path, lambda: train(entrant, data, device, resume, None)[1])
+        log = kept(path, lambda: train(entrant, data, device, resume)[1])
         resume.unlink(missing_ok=True)
         return log
 

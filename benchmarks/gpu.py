@@ -93,13 +93,13 @@ def training(job: Job) -> str:
     plan = out / "epochs.json"
     if not plan.exists():
         one = replace(entrant, recipe=replace(entrant.recipe, epochs=1))
-        _, lap = timed(lambda: train(one, data, job.device, bar_line=None))
+        _, lap = timed(lambda: train(one, data, job.device))
         fitting = max(1, min(job.epochs, int(60 * job.minutes / lap.wall)))
         write(plan, json.dumps({"epochs": fitting, "seconds of the first": lap.wall}).encode())
     epochs = json.loads(plan.read_text(encoding="utf-8"))["epochs"]
     recipe = replace(entrant.recipe, epochs=epochs, validate_every=max(1, epochs // 5))
     whole = replace(entrant, recipe=recipe)
-    model, log = train(whole, data, job.device, out / "state.safetensors", bar_line=None)
+    model, log = train(whole, data, job.device, out / "state.safetensors")
     save_checkpoint(out / "weights.safetensors", model)
     return f"{epochs} epochs; the last look at held-out images: {log[-1]}"
 

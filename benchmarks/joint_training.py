@@ -77,7 +77,7 @@ class Plan:
         data, store, device = PROTOCOL.load_data(), ResultStore(self.results), torch.device("cpu")
         if find_trained(store, entrant) is None:
             store = ResultStore(self.folder)
-            ensure_trained(store, entrant, data, device, bar_line=None)
+            ensure_trained(store, entrant, data, device)
         return load_model(store, entrant, Task(data.shape, data.classes), device)
 
 

@@ -61,7 +61,7 @@ class Plan:
 def measure(entrant: Entrant) -> dict[str, float]:
     """Train; loss and accuracy of the last weights, and the residual where there is a state."""
     data = PROTOCOL.load_data()
-    model, _ = train(entrant, data, torch.device("cpu"), bar_line=None)
+    model, _ = train(entrant, data, torch.device("cpu"))
     seen, unseen = (model.predict(split.images) for split in (data.train, data.test))
     return {
         "loss": cross_entropy(seen.logits, data.train.labels).item(),

@@ -1,7 +1,5 @@
 """Where the trials of a results folder run: the one way from a trained entrant to its record."""
 
-from collections.abc import Callable
-
 import torch
 
 from robustdeq.data.base import DataSet
@@ -12,6 +10,7 @@ from robustdeq.evaluation.bench import Bench, Source
 from robustdeq.evaluation.outcome import Tables
 from robustdeq.evaluation.trial import Trial
 from robustdeq.hints import hint
+from robustdeq.progress import Progress, unseen
 from robustdeq.registry import plugin_options
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
@@ -22,7 +21,7 @@ def run_trial(
     trial: Trial,
     bench: Bench,
     data: DataSet,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> tuple[Record, Tables]:
     """Attack or audit, as the column's goal has it; nothing is written."""
     return trial.column.aim.run(trial, bench, data.test, progress)

@@ -166,7 +166,7 @@ def test_every_training_and_a_trial_of_what_it_trained(device, chain, tmp_path):
     recipe = Recipe(LINF, epochs=1, batch_size=16, validate_every=1)
     data, store = toy_data(train=32, held_out=8, test=4), ResultStore(tmp_path)
     entrant = Entrant(Defense.from_text(chain), recipe).trained_on(data.training_digest())
-    trained = ensure_trained(store, entrant, data, device, None)
+    trained = ensure_trained(store, entrant, data, device)
 
     def load():
         return load_model(store, entrant, TASK, device)

@@ -57,7 +57,7 @@ def test_a_training_learns_there():
     defense = AdversarialTraining(Vanilla(channels=8), PGD(steps=2))
     recipe = Recipe(LINF, epochs=4, batch_size=16, validate_every=4)
     entrant, data = Entrant(defense, recipe), toy_data(train=64, held_out=16, test=16)
-    model, log = train(entrant, data, torch.device("cuda"), bar_line=None)
+    model, log = train(entrant, data, torch.device("cuda"))
     assert log[-1]["clean"] > 0.5
     target = DefendedModel(defense, model, {})
     test = data.test.to(torch.device("cuda"))

@@ -123,7 +123,7 @@ class TestTrainingData:
         assert run(images).code == 0
         write_images(images / "idx", seed=1, swapped=True)
         reloaded(protocol)
-        row = Row(protocol, entrant, images / "runs", "cpu", again=True, progress=False)
+        row = Row(protocol, entrant, images / "runs", "cpu", again=True)
         outcomes = [attack.run() for attack in row.attacks(10)]
         assert all("the files have changed meanwhile" in o.failures[0][1] for o in outcomes)
         assert len(records(images)) == 2

@@ -76,7 +76,7 @@ def trained():
     """A small DEQ, trained just enough to be right on clean images and not on all attacked ones."""
     defense = Vanilla(channels=8)
     recipe = Recipe(LINF, epochs=4, batch_size=16, validate_every=4)
-    model, _ = train(Entrant(defense, recipe), DATA, CPU, bar_line=None)
+    model, _ = train(Entrant(defense, recipe), DATA, CPU)
     return DefendedModel(defense, model, {})
 
 

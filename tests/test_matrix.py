@@ -51,7 +51,7 @@ def test_what_follows_a_job_is_run_before_what_waits():
 def test_entrants_of_the_same_weights_are_one_training():
     chains = ("early-state/vanilla", "vanilla", "state-ensemble/vanilla", "explicit")
     entrants = [*map(entrant, chains), entrant("vanilla"), entrant("vanilla", seed=1)]
-    jobs = trainings(by_id(entrants), PROTOCOL, Path("results"), "cpu", progress=False)
+    jobs = trainings(by_id(entrants), PROTOCOL, Path("results"), "cpu")
     found = [[(e.chain, e.seed) for e in job.entrants] for job in jobs]
     assert found == [
         [("early-state/vanilla", 0), ("vanilla", 0), ("state-ensemble/vanilla", 0)],
@@ -65,7 +65,7 @@ def test_a_source_that_cannot_be_trained_stops_the_matrix_before_any_attack(tmp_
         raise ValueError("no")
 
     monkeypatch.setattr("robustdeq.engines.training.ensure_trained", refuse)
-    row = Row(PROTOCOL, entrant("explicit"), tmp_path, "cpu", progress=False)
+    row = Row(PROTOCOL, entrant("explicit"), tmp_path, "cpu")
     outcomes = fill([row], 500, HERE, pytest.fail)
     names = [what for outcome in outcomes for what, _ in outcome.failures]
     assert names == [f"train {source.chain}" for source in PROTOCOL.sources(DATA)]
@@ -77,7 +77,7 @@ def test_a_row_whose_training_fails_is_not_attacked(tmp_path, monkeypatch):
             raise ValueError("no")
 
     monkeypatch.setattr("robustdeq.engines.training.ensure_trained", refuse)
-    row = Row(PROTOCOL, entrant("explicit"), tmp_path, "cpu", progress=False)
+    row = Row(PROTOCOL, entrant("explicit"), tmp_path, "cpu")
     outcomes = fill([row], 500, HERE, pytest.fail)
     failures = [failure for outcome in outcomes for failure in outcome.failures]
     assert failures == [("train explicit", "ValueError: no")]
@@ -105,7 +105,7 @@ def test_a_row_that_could_never_be_trained_is_told_before_anything_is(
         raise ValueError("no")
 
     monkeypatch.setattr("robustdeq.engines.training.ensure_trained", train)
-    bad, good = (Row(PROTOCOL, entrant(each), tmp_path, "cpu", progress=False)
+    bad, good = (Row(PROTOCOL, entrant(each), tmp_path, "cpu")
                  for each in (defense, "explicit"))  # fmt: skip
     (refused,) = fill([bad], 500, HERE, pytest.fail)
     assert reason in refused.failures[0][1]

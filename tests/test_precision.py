@@ -134,7 +134,7 @@ def test_whoever_makes_a_number_makes_it_in_full(asked):
         Judge(target, 2)(split.samples())
     else:
         recipe = Recipe(LINF, epochs=1, batch_size=16, validate_every=1)
-        train(Entrant(defense, recipe), toy_data(train=16), torch.device("cpu"), bar_line=None)
+        train(Entrant(defense, recipe), toy_data(train=16), torch.device("cpu"))
     assert Watched.seen
     assert all(Watched.seen)
     assert not is_full()

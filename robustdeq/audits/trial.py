@@ -1,7 +1,6 @@
 """An audit as a trial: from a loaded entrant to its record."""
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 
 import pyarrow as pa
@@ -10,6 +9,7 @@ from robustdeq.audits.battery import Report, examine, specs
 from robustdeq.data.base import Split
 from robustdeq.evaluation.bench import Bench, Guard
 from robustdeq.evaluation.trial import Trial
+from robustdeq.progress import Progress, unseen
 from robustdeq.registry import names
 from robustdeq.results.record import Record
 from robustdeq.results.tables import AUDIT
@@ -19,7 +19,7 @@ def audit(
     trial: Trial,
     bench: Bench,
     split: Split,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> tuple[Record, dict[str, pa.Table]]:
     """Run the battery on the column's images; nothing is written but the bench's draft.
 
@@ -37,7 +37,7 @@ def audit(
 
     def begin(name: str) -> None:
         begun.append(name)
-        progress(min(len(begun), total), total)
+        progress(min(len(begun), total), total, name)
 
     total = len(names("audits")) + 1
     samples = split.samples().select(trial.column.positions(len(split))).to(bench.device)

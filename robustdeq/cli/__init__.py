@@ -52,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _told(error: BaseException) -> int:
-    """Say what ended a command; returns the exit code."""
+    """Say what ended a command, after what it had printed; returns the exit code."""
+    if not isinstance(error, BrokenPipeError):
+        sys.stdout.flush()
     if by_user(error):
         print("\nrobustdeq: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

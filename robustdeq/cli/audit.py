@@ -65,6 +65,7 @@ def _audit(options: Namespace) -> int:
     from dataclasses import replace
 
     from robustdeq.audits.battery import own_audits
+    from robustdeq.cli.display import chosen_display
     from robustdeq.engines.local import place
     from robustdeq.engines.matrix import fill
     from robustdeq.engines.row import Row
@@ -84,10 +85,11 @@ def _audit(options: Namespace) -> int:
     protocol = replace(load_protocol(options.protocol), columns=(column,), adaptive=None)
     data = data_of(protocol)
     images = len(data.test)
-    where = place(options.device, options.workers, options.threads, options.plugin)
+    display = chosen_display(options.quiet)
+    where = place(options.device, options.workers, options.threads, options.plugin, display)
     store = growing_store(options.results)
     entries = chosen_entries([options.entrant] if options.entrant else [], own, options.protocol)
-    settings = (options.results, where.device, options.again, not options.quiet)
+    settings = (options.results, where.device, options.again)
     seed = protocol.training_seeds[0] if options.seed is None else options.seed
     for entry in entries:
         audited = replace(protocol.entered(entry.entrant, data), seed=seed)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from robustdeq.errors import SpecError, TrialsFailed, UnknownName
 from robustdeq.hints import hint
+from robustdeq.progress import PLAIN
 from robustdeq.results.store import ResultStore
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def add_compute(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", metavar="N", type=int, help="CPU threads of each worker (default: 1)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    parser.add_argument(
+        "--quiet", action="store_true", help="show results alone, and not how far things are"
+    )
     add_plugin(parser)
 
 
@@ -140,12 +143,11 @@ def chosen_entries(names: list[str], own: list[str], protocol: str = "") -> "lis
 
 def _tell_of_recipes(chains: list[str], protocol: str) -> None:
     """Say which chains get the default recipe though another protocol's roster has one for them."""
-    from robustdeq.engines.outcome import say
     from robustdeq.evaluation.roster import recipes_elsewhere
 
     for chain in chains:
         if others := recipes_elsewhere(chain, protocol):
-            say(
+            PLAIN.say(
                 f"{chain}: {protocol} names no recipe for it, so it gets the default one; that of "
                 f"the boards is in {' and '.join(others)}: choose one of these as the protocol"
             )
@@ -157,22 +159,20 @@ def data_of(protocol: "Protocol") -> "DataSet":
     Raises:
         DataError, SpecError: as `Protocol.load_data`.
     """
-    from robustdeq.engines.outcome import say
     from robustdeq.engines.training import reloaded
 
     data = reloaded(protocol)
     for note in data.notes:
-        say(f"{protocol.name}: {note}")
+        PLAIN.say(f"{protocol.name}: {note}")
     return data
 
 
 def tell_changes(store: ResultStore, entrants: "Iterable[Entrant]") -> None:
     """Say of each entrant that is not known here any more why that is so."""
-    from robustdeq.engines.outcome import say
     from robustdeq.training.changes import changes
 
     for sentence in changes(store, entrants):
-        say(sentence)
+        PLAIN.say(sentence)
 
 
 def refuse_failures(outcomes: "list[Outcome]") -> None:

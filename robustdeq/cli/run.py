@@ -70,9 +70,9 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _run(options: Namespace) -> int:
     # The imports stand here so that `--help` and the boards need no torch.
+    from robustdeq.cli.display import chosen_display
     from robustdeq.engines.local import place
     from robustdeq.engines.matrix import fill
-    from robustdeq.engines.outcome import say
     from robustdeq.engines.row import Row
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.results import leaderboard, render, write_boards
@@ -80,7 +80,8 @@ def _run(options: Namespace) -> int:
     own = own_defenses(options.plugin)
     protocol = load_protocol(options.protocol)
     entries = chosen_entries(options.entrant, own, options.protocol)
-    where = place(options.device, options.workers, options.threads, options.plugin)
+    display = chosen_display(options.quiet)
+    where = place(options.device, options.workers, options.threads, options.plugin, display)
     data = data_of(protocol)
     images = len(data.test)
     for entry in entries:
@@ -89,7 +90,7 @@ def _run(options: Namespace) -> int:
     store = growing_store(options.results)
     store.write_protocol(protocol.name, protocol.resolved(images))
     leaderboard(store, protocol.name)  # a damaged record is told before hours are spent
-    settings = (options.results, where.device, options.again, not options.quiet)
+    settings = (options.results, where.device, options.again)
     rows = [
         Row(protocol, entrant, *settings, entry.images)
         for entry in entries
@@ -99,7 +100,7 @@ def _run(options: Namespace) -> int:
 
     def row_done(entrant: "Entrant") -> None:
         if told := _row(store, protocol.name, entrant.chain):
-            say(told)
+            display.say(told)
 
     outcomes = fill(rows, images, where, row_done)
     files = write_boards(store, protocol.name)

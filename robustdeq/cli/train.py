@@ -36,6 +36,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _train(options: Namespace) -> int:
+    from robustdeq.cli.display import chosen_display
     from robustdeq.engines.local import Job, no_more, place, run_jobs
     from robustdeq.engines.outcome import Outcome
     from robustdeq.engines.training import bases, by_id, trainings
@@ -46,10 +47,11 @@ def _train(options: Namespace) -> int:
     entries = chosen_entries(options.entrant, own, options.protocol)
     data = data_of(protocol)
     entrants = protocol.lineup((entry.entrant for entry in entries), data, options.seed)
-    where = place(options.device, options.workers, options.threads, options.plugin)
+    display = chosen_display(options.quiet)
+    where = place(options.device, options.workers, options.threads, options.plugin, display)
     store = growing_store(options.results)
     tell_changes(store, entrants)
-    shared = protocol, options.results, where.device, not options.quiet
+    shared = protocol, options.results, where.device
 
     named = by_id(entrants)
 

@@ -11,6 +11,7 @@ from robustdeq.engines.pools import watched
 from robustdeq.engines.trial_job import TrialJob
 from robustdeq.evaluation.bench import fresh_salt
 from robustdeq.evaluation.trial import Trial
+from robustdeq.progress import Display
 from robustdeq.training.central import build
 from robustdeq.training.trained import require_digest, require_same
 from robustdeq.workbench import run_trial, trained_bench
@@ -22,9 +23,9 @@ class Attacking(TrialJob):
 
     trial: Trial
 
-    def attack(self, data: DataSet) -> None:
+    def attack(self, data: DataSet, display: Display) -> None:
         trial, desk = self.trial, self.desk
-        with desk.bar() as advance:
+        with display.task(desk.task, "image") as advance:
             require_same(desk.chain, desk.trial, trial.id)
             require_digest(desk.chain, trial.entrant.data, data)
             task, device = Task(data.shape, data.classes), torch.device(self.device)
@@ -36,4 +37,4 @@ class Attacking(TrialJob):
             with watched(self):
                 record, tables = run_trial(trial, bench, data, advance)
         require_same(desk.chain, desk.trial, trial.id)
-        desk.keep(record, tables)
+        desk.keep(record, tables, display)

@@ -1,15 +1,13 @@
 """Where the record of a trial goes: told in a line, and stored once."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
-from tqdm import tqdm
 
-from robustdeq.engines.outcome import bar_line, say
 from robustdeq.errors import AlreadyStored
+from robustdeq.progress import Display
 from robustdeq.results.draft import Draft
 from robustdeq.results.record import Record
 from robustdeq.results.store import ResultStore
@@ -22,7 +20,6 @@ class Desk:
     Attributes:
         entrant, trial: their ids, where the job was made.
         again: whether the trial is to be stored though there is a record of it.
-        progress: whether to draw a progress bar.
     """
 
     results: Path
@@ -31,12 +28,16 @@ class Desk:
     chain: str
     column: str
     again: bool
-    progress: bool
 
     @property
     def title(self) -> str:
         """What the trial is called in messages."""
         return f"{self.chain} {self.column}"
+
+    @property
+    def task(self) -> str:
+        """What is shown while it runs."""
+        return f"attack {self.title}"
 
     @property
     def store(self) -> ResultStore:
@@ -47,22 +48,7 @@ class Desk:
         """What an earlier, interrupted run of the trial had finished."""
         return Draft(self.store.unfinished / f"{self.trial}-{checkpoint[:8]}.json")
 
-    @contextmanager
-    def bar(self) -> Iterator[Callable[[int, int], None]]:
-        """A progress bar, as what an evaluation tells of its progress."""
-        bar = tqdm(
-            desc=f"attack {self.title}", unit="image", leave=False, disable=not self.progress,
-            position=bar_line(self.progress),
-        )  # fmt: skip
-
-        def advance(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        with bar:
-            yield advance
-
-    def keep(self, record: Record, tables: Mapping[str, pa.Table]) -> None:
+    def keep(self, record: Record, tables: Mapping[str, pa.Table], display: Display) -> None:
         """Store a record and tell of it.
 
         Raises:
@@ -71,13 +57,13 @@ class Desk:
         stored = self._append(record, tables)
         self.draft(record.checkpoint).discard()
         if not stored:
-            say(f"  {self.chain}  {self.column}: another run has stored it meanwhile")
+            display.say(f"  {self.chain}  {self.column}: another run has stored it meanwhile")
             return
         verdict = f"refused: {record.reason}"
         if record.robust is not None:
             verdict = f"{record.robust:.1%} robust of {record.clean:.1%} clean"
         seconds = record.provenance["seconds"]
-        say(f"  {self.chain}  {self.column}: {verdict}  ({seconds:.0f} s)")
+        display.say(f"  {self.chain}  {self.column}: {verdict}  ({seconds:.0f} s)")
 
     def _append(self, record: Record, tables: Mapping[str, pa.Table]) -> bool:
         """False where another run of the trial was first, and one is enough.

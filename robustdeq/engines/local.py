@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 import torch
-from tqdm import tqdm
 
 from robustdeq import registry
 from robustdeq.engines.outcome import Outcome
 from robustdeq.engines.pools import Hosts, Job
 from robustdeq.engines.workers import enter_worker
 from robustdeq.errors import SpecError, TrialsFailed
+from robustdeq.progress import PLAIN, Display
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,22 @@ class Place:
             depend on how many cores a machine has, and two jobs beside one another are faster than
             one job on two threads.
         plugins: lone files, loaded by the workers of those jobs that hold their plug-ins.
+        display: where jobs show themselves.
     """
 
     device: str
     workers: int
     threads: int = 1
     plugins: tuple[str, ...] = ()
+    display: Display = PLAIN
 
 
 def place(
-    device: str, workers: int | None, threads: int | None, plugins: Sequence[str] = ()
+    device: str,
+    workers: int | None,
+    threads: int | None,
+    plugins: Sequence[str] = (),
+    display: Display = PLAIN,
 ) -> Place:
     """What a user asks for; None and "auto" take what the machine has.
 
@@ -58,7 +64,7 @@ def place(
             raise SpecError(f"--{name} {count}; expected at least 1")
     if workers is None:
         workers = 1 if device == "cuda" else _cores()
-    return Place(device, workers, threads or 1, tuple(plugins))
+    return Place(device, workers, threads or 1, tuple(plugins), display)
 
 
 def _cores() -> int:
@@ -116,13 +122,13 @@ def no_more(outcome: Outcome) -> tuple[Job, ...]:
 def _in_turn(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]:
     torch.set_num_threads(where.threads)
     while waiting:
-        yield waiting.popleft().run()
+        yield waiting.popleft().run(where.display)
 
 
 def _beside(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]:
     context = multiprocessing.get_context("spawn")
     lock = context.RLock()
-    tqdm.set_lock(lock)
+    where.display.enter(lock, 0)
 
     def started(plugins: tuple[str, ...]) -> ProcessPoolExecutor:
         seats = context.Queue()
@@ -131,7 +137,7 @@ def _beside(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]
         arguments = (replace(where, plugins=plugins), lock, seats)
         return ProcessPoolExecutor(where.workers, context, _enter_worker, arguments)
 
-    hosts = Hosts(lambda: started(()), lambda: started(where.plugins), where.workers)
+    hosts = Hosts(lambda: started(()), lambda: started(where.plugins), where.workers, where.display)
     try:
         yield from hosts.run(waiting)
     except BrokenProcessPool as error:
@@ -148,7 +154,7 @@ def _beside(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]
 
 def _enter_worker(where: Place, lock, seats) -> None:
     """What a worker does before its first job."""
-    enter_worker(seats)
+    enter_worker()
+    where.display.enter(lock, seats.get())
     torch.set_num_threads(where.threads)
     load_plugins(where.plugins)
-    tqdm.set_lock(lock)

@@ -9,6 +9,7 @@ from robustdeq.engines.row import Row
 from robustdeq.engines.training import bases, by_id, loaded, trainings
 from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError
+from robustdeq.progress import Display
 from robustdeq.training.trained import require_same
 
 
@@ -29,11 +30,11 @@ def fill(
         DataError, StoreError: no job could succeed.
         TrialsFailed: a worker process was killed.
     """
-    lacking, refused = _fit([row for row in rows if not row.finished(images)])
+    lacking, refused = _fit([row for row in rows if not row.finished(images)], where.display)
     if not lacking:
         return refused
     row = next(iter(lacking.values()))
-    shared = row.protocol, row.results, row.device, row.progress
+    shared = row.protocol, row.results, row.device
     # What every row attacks with is there before any attack begins.
     sources = trainings(by_id(row.protocol.sources(loaded(row.protocol))), *shared)
     made = run_jobs(sources, where, no_more)
@@ -49,7 +50,7 @@ def fill(
             row = lacking[entrant]
             if entrant in left:
                 left[entrant] -= 1
-            elif changed := _changed(row.entrant, entrant):
+            elif changed := _changed(row.entrant, entrant, where.display):
                 refused.append(changed)
                 continue
             else:  # trained, and not attacked yet
@@ -64,17 +65,17 @@ def fill(
     return refused + made  # in this order: the run has refused rows as well
 
 
-def _changed(entrant: Entrant, begun: str) -> Outcome | None:
+def _changed(entrant: Entrant, begun: str, display: Display) -> Outcome | None:
     """The failure of an entrant whose files are not those any more that its row began with."""
     try:
         require_same(entrant.chain, begun, entrant.id)
     except SpecError as error:
-        return Outcome((), (failed(entrant.chain, error),))
+        return Outcome((), (failed(entrant.chain, error, display),))
     return None
 
 
-def _fit(rows: Sequence[Row]) -> tuple[dict[str, Row], list[Outcome]]:
+def _fit(rows: Sequence[Row], display: Display) -> tuple[dict[str, Row], list[Outcome]]:
     """The rows that can be filled, by the id of their entrant, and the refusals of the others."""
-    outcomes = [row.check() for row in rows]
+    outcomes = [row.check(display) for row in rows]
     fit = {row.entrant.id: row for row, each in zip(rows, outcomes, strict=True) if each.finished}
     return fit, [outcome for outcome in outcomes if outcome.failures]

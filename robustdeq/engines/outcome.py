@@ -1,15 +1,10 @@
-"""What came of a job, and how it speaks to the user while it runs."""
+"""What came of a job."""
 
-import os
-import sys
 import traceback
 from dataclasses import dataclass
 
-from tqdm import tqdm
-
 from robustdeq.errors import RobustDEQError, by_user, ended
-
-SEAT = "ROBUSTDEQ_SEAT"  # the number of this worker process, set by the engine
+from robustdeq.progress import Display
 
 
 @dataclass(frozen=True)
@@ -25,7 +20,7 @@ class Outcome:
     failures: tuple[tuple[str, str], ...] = ()
 
 
-def failed(what: str, error: BaseException) -> tuple[str, str]:
+def failed(what: str, error: BaseException, display: Display) -> tuple[str, str]:
     """Tell a mistake in one sentence and a defect with its traceback; returns the failure.
 
     Raises:
@@ -36,15 +31,5 @@ def failed(what: str, error: BaseException) -> tuple[str, str]:
     if not isinstance(error, Exception):
         error = ended(error)
     told = str(error) if isinstance(error, RobustDEQError) else f"\n{traceback.format_exc()}"
-    say(f"  {what} failed: {told}")
+    display.say(f"  {what} failed: {told}")
     return what, f"{type(error).__name__}: {error}"
-
-
-def say(text: str) -> None:
-    """A line for the user, above any progress bar."""
-    tqdm.write(text, file=sys.stderr)
-
-
-def bar_line(progress: bool) -> int | None:
-    """The terminal line of this worker's progress bar; None draws none."""
-    return int(os.environ.get(SEAT, "0")) if progress else None

@@ -10,12 +10,14 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 from robustdeq.engines.outcome import Outcome, failed
 from robustdeq.engines.workers import require_sendable, starting
 from robustdeq.errors import unanswered
 from robustdeq.evaluation.column import Column
 from robustdeq.homes import LONE
+from robustdeq.progress import Display
 from robustdeq.registry import Plugin, find, is_guest
 from robustdeq.untouched import untouched
 
@@ -29,8 +31,8 @@ class Job(ABC):
         """What it is called in messages."""
 
     @abstractmethod
-    def run(self) -> Outcome:
-        """Do it, and store what comes of it."""
+    def run(self, display: Display) -> Outcome:
+        """Do it, store what comes of it, and show how far it is."""
 
 
 def guests(value: object) -> set[str]:
@@ -75,6 +77,7 @@ class Pool:
     """Workers of one kind, started when they are needed and anew when one has died."""
 
     start: Callable[[], ProcessPoolExecutor]
+    display: Display
     running: dict[Future[Outcome], Job] = field(default_factory=dict)
     executor: ProcessPoolExecutor | None = None
 
@@ -83,7 +86,7 @@ class Pool:
         with starting():
             if self.executor is None:
                 self.executor = self.start()
-            task = require_sendable(job).run
+            task = partial(require_sendable(job).run, self.display)
             try:
                 future = self.executor.submit(task)
                 # Makes the pool watch all its workers: it may not know the last one born, whose
@@ -117,6 +120,7 @@ class Hosts:
     Args:
         own, foreign: start the workers of the package's own jobs, and of those with guests.
         workers: jobs at the same time.
+        display: where they show themselves.
     """
 
     def __init__(
@@ -124,8 +128,10 @@ class Hosts:
         own: Callable[[], ProcessPoolExecutor],
         foreign: Callable[[], ProcessPoolExecutor],
         workers: int,
+        display: Display,
     ):
-        self._own, self._foreign, self._workers = Pool(own), Pool(foreign), workers
+        self._own, self._foreign = Pool(own, display), Pool(foreign, display)
+        self._workers, self._display = workers, display
         self._suspects: deque[Job] = deque()
         self._others = set(multiprocessing.active_children())
 
@@ -172,7 +178,8 @@ class Hosts:
             if not alone and len(lost) > 1:
                 self._suspects.extend(lost)
                 return
-            outcome = Outcome((), (failed(job.title, unanswered(", ".join(sorted(guests(job))))),))
+            gone = unanswered(", ".join(sorted(guests(job))))
+            outcome = Outcome((), (failed(job.title, gone, self._display),))
         else:
             del self._foreign.running[future]
         if alone:

@@ -14,6 +14,7 @@ from robustdeq.errors import CheckpointError
 from robustdeq.evaluation.adaptive import derived_columns
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
+from robustdeq.progress import Display
 from robustdeq.results.store import ResultStore
 from robustdeq.training.loops.base import check
 from robustdeq.training.trained import find_trained
@@ -25,7 +26,6 @@ class Row:
 
     Attributes:
         again: run every trial once more instead of skipping those with a record.
-        progress: whether to draw progress bars.
         first: attack only the first so many images of every column; None attacks all.
     """
 
@@ -34,7 +34,6 @@ class Row:
     results: Path
     device: str
     again: bool = False
-    progress: bool = True
     first: int | None = None
 
     def finished(self, images: int) -> bool:
@@ -63,7 +62,7 @@ class Row:
         ]
         return [t for t in trials if self.again or not store.finished(t.id, trained.checkpoint)]
 
-    def check(self) -> Outcome:
+    def check(self, display: Display) -> Outcome:
         """Whether it could be filled at all, told in a sentence if not.
 
         A guest is asked for its network where it is trained, and not here.
@@ -77,7 +76,7 @@ class Row:
         try:
             check(self.entrant, data)
         except BaseException as error:
-            return Outcome((), (failed(self.entrant.chain, error),))
+            return Outcome((), (failed(self.entrant.chain, error, display),))
         return Outcome((self.entrant.id,))
 
     def attacks(self, images: int) -> list[Job]:
@@ -87,7 +86,7 @@ class Row:
     def _attack(self, trial: Trial) -> Job:
         desk = Desk(
             self.results, self.entrant.id, trial.id, self.entrant.chain, trial.column.name,
-            self.again, self.progress,
+            self.again,
         )  # fmt: skip
         sealable = trial.column.aim.staged and not guests(rules(self.protocol, trial))
         if guests(self.entrant) and sealable:

@@ -29,6 +29,7 @@ from robustdeq.evaluation.outcome import Copies
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.remote import ask
 from robustdeq.evaluation.trial import Trial
+from robustdeq.progress import Display
 from robustdeq.training.trained import Trained, find_trained, require_digest, require_same
 
 
@@ -49,7 +50,7 @@ class Sealed(TrialJob):
     pickled: bytes
     files: tuple[str, ...]
 
-    def attack(self, data: DataSet) -> None:
+    def attack(self, data: DataSet, display: Display) -> None:
         desk, checkpoint = self.desk, self.trained.checkpoint
         require_digest(desk.chain, self.data, data)
         stay = Stay(
@@ -58,7 +59,10 @@ class Sealed(TrialJob):
         )  # fmt: skip
         salt = desk.draft(checkpoint).part("salt", fresh_salt)
         run = desk.store.next_run(desk.trial, checkpoint)
-        with desk.bar() as advance, hosts(stay, self.who, 2) as (attacked, judged):
+        with (
+            display.task(desk.task, "image") as advance,
+            hosts(stay, self.who, 2) as (attacked, judged),
+        ):
             self._require_same(attacked)
             device = torch.device(self.device)
             chunk = chunk_size(ask(attacked.load(), numbers), device)
@@ -70,7 +74,7 @@ class Sealed(TrialJob):
             copies = Copies(attacked.load, lambda: tuple(s() for s in sources), judged.load)
             record, tables = evaluated(self.trial, copies, setting, data.test, advance)
             self._require_same(attacked)
-        desk.keep(record, tables)
+        desk.keep(record, tables, display)
 
     def _require_same(self, host: Host) -> None:
         require_same(self.desk.chain, self.desk.trial, host.do("trial_id"))

@@ -8,11 +8,12 @@ from pathlib import Path
 import torch
 
 from robustdeq.data.base import DataSet
-from robustdeq.engines.outcome import Outcome, bar_line, failed
+from robustdeq.engines.outcome import Outcome, failed
 from robustdeq.engines.pools import Job, guests, watched
 from robustdeq.entrant import Entrant
 from robustdeq.errors import StoreError
 from robustdeq.evaluation.protocol import Protocol
+from robustdeq.progress import Display
 from robustdeq.results.store import ResultStore
 from robustdeq.training.trained import ensure_trained, require_same
 
@@ -31,13 +32,12 @@ class Training(Job):
     ids: tuple[str, ...]
     results: Path
     device: str
-    progress: bool = True
 
     @property
     def title(self) -> str:
         return f"train {self.entrants[0].chain}"
 
-    def run(self) -> Outcome:
+    def run(self, display: Display) -> Outcome:
         """Train, or go on; a finished training is loaded and kept.
 
         Raises:
@@ -48,20 +48,20 @@ class Training(Job):
         for entrant, name in zip(self.entrants, self.ids, strict=True):
             try:
                 require_same(entrant.chain, name, entrant.id)
-                line = bar_line(self.progress)
-                with watched(self):
-                    ensure_trained(store, entrant, data, torch.device(self.device), line)
+                task = display.task(f"train {entrant.chain} seed {entrant.seed}", "step")
+                with task as advance, watched(self):
+                    ensure_trained(store, entrant, data, torch.device(self.device), advance)
             except StoreError:
                 raise
             except BaseException as error:
-                failures.append(failed(f"train {entrant.chain}", error))
+                failures.append(failed(f"train {entrant.chain}", error, display))
             else:
                 finished.append(name)
         return Outcome(tuple(finished), tuple(failures))
 
 
 def trainings(
-    entrants: Mapping[str, Entrant], protocol: Protocol, results: Path, device: str, progress: bool
+    entrants: Mapping[str, Entrant], protocol: Protocol, results: Path, device: str
 ) -> list[Training]:
     """A job for each network to be trained, with all the entrants that it serves.
 
@@ -75,7 +75,7 @@ def trainings(
         group = entrant.trained.id, bool(guests(entrant))
         groups.setdefault(group, {})[name] = entrant
     return [
-        Training(protocol, tuple(group.values()), tuple(group), results, device, progress)
+        Training(protocol, tuple(group.values()), tuple(group), results, device)
         for group in groups.values()
     ]
 

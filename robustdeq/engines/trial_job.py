@@ -10,6 +10,7 @@ from robustdeq.engines.pools import Job
 from robustdeq.engines.training import loaded
 from robustdeq.errors import StoreError
 from robustdeq.evaluation.protocol import Protocol
+from robustdeq.progress import Display
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class TrialJob(Job):
     def title(self) -> str:
         return self.desk.title
 
-    def run(self) -> Outcome:
+    def run(self, display: Display) -> Outcome:
         """Attack, judge and store.
 
         Raises:
@@ -32,13 +33,13 @@ class TrialJob(Job):
         """
         data = loaded(self.protocol)  # a failure is everybody's, not this trial's
         try:
-            self.attack(data)
+            self.attack(data, display)
         except StoreError:
             raise
         except BaseException as error:
-            return Outcome((), (failed(self.title, error),))
+            return Outcome((), (failed(self.title, error, display),))
         return Outcome((self.desk.entrant,))
 
     @abstractmethod
-    def attack(self, data: DataSet) -> None:
+    def attack(self, data: DataSet, display: Display) -> None:
         """Run the trial on the protocol's data and store its record."""

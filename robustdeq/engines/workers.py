@@ -1,7 +1,6 @@
 """How worker processes begin, on every platform, and what may be sent to them."""
 
 import multiprocessing
-import os
 import pickle
 import pickletools
 import signal
@@ -14,7 +13,6 @@ from os import _exit  # at hand whatever stands in `os` meanwhile
 from types import ModuleType
 from typing import TypeVar
 
-from robustdeq.engines.outcome import SEAT
 from robustdeq.errors import SpecError
 
 T = TypeVar("T")
@@ -54,13 +52,12 @@ def require_sendable(job: T) -> T:
     return job
 
 
-def enter_worker(seats) -> None:
-    """A worker's own line for progress bars, its signals, and no life after the parent."""
+def enter_worker() -> None:
+    """A worker's own signals, and no life after the parent."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not in the background
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     let_interrupt()
     follow_parent()
-    os.environ[SEAT] = str(seats.get())
 
 
 def let_interrupt() -> None:

@@ -1,6 +1,5 @@
 """The one attack: stages on samples, and what the deployed predictor says of what they made."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,9 +7,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from robustdeq.evaluation.column import Stage
-from robustdeq.evaluation.crafting import Crafted, Crafter, unseen
+from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.judge import Judge, Verdict
 from robustdeq.evaluation.remote import Model
+from robustdeq.progress import Progress, unseen
 from robustdeq.samples import Samples
 from robustdeq.threats.base import ThreatModel
 
@@ -59,7 +59,7 @@ def attack(
     seed: int = 0,
     attacked: Bool[Tensor, " n"] | None = None,
     batch_size: int = 128,
-    progress: Callable[[int, int], None] = unseen,
+    progress: Progress = unseen,
 ) -> Attacked:
     """Run the stages in turn, each on the samples that all before it left standing, and judge.
 

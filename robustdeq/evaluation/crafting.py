@@ -1,6 +1,5 @@
 """Running the stages of an attack: the candidates for every row, and what they cost."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -12,13 +11,10 @@ from robustdeq.evaluation.column import Stage
 from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.remote import Model
 from robustdeq.noise import NoiseStream
+from robustdeq.progress import Progress, unseen
 from robustdeq.samples import Samples
 from robustdeq.surface import Cost
 from robustdeq.threats.base import ThreatModel
-
-
-def unseen(done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @dataclass
@@ -59,7 +55,7 @@ class Crafter:
     stages: tuple[Stage, ...]
     batch_size: int = 128
     goal: Aim = field(default_factory=lambda: aim("label"))
-    progress: Callable[[int, int], None] = unseen
+    progress: Progress = unseen
     sources: tuple[Model, ...] = ()
     idle: frozenset[int] = frozenset()
     asked: Model | None = None

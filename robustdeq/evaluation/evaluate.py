@@ -5,16 +5,17 @@ import time
 from robustdeq.data.base import Split
 from robustdeq.evaluation.bench import Bench, Setting, refused, settled
 from robustdeq.evaluation.described import Described
-from robustdeq.evaluation.outcome import Copies, Outcome, Progress, Tables
+from robustdeq.evaluation.outcome import Copies, Outcome, Tables
 from robustdeq.evaluation.refusal import refusal
 from robustdeq.evaluation.remote import Model, ask, derived
 from robustdeq.evaluation.trial import Trial
+from robustdeq.progress import Progress, unseen
 from robustdeq.results.record import Record
 from robustdeq.surroundings import own_surroundings
 
 
 def evaluate(
-    trial: Trial, bench: Bench, split: Split, progress: Progress = lambda done, total: None
+    trial: Trial, bench: Bench, split: Split, progress: Progress = unseen
 ) -> tuple[Record, Tables]:
     """Attack, judge and check; nothing is written.
 

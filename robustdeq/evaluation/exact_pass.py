@@ -6,8 +6,9 @@ from torch import Tensor
 
 from robustdeq.evaluation.checks import Finding
 from robustdeq.evaluation.column import Stage
-from robustdeq.evaluation.crafting import Crafted, Crafter, unseen
+from robustdeq.evaluation.crafting import Crafted, Crafter
 from robustdeq.evaluation.remote import ask
+from robustdeq.progress import unseen
 from robustdeq.samples import Samples
 from robustdeq.surrogates.base import needs_equilibrium
 from robustdeq.surrogates.defended import Defended

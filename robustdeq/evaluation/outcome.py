@@ -30,6 +30,7 @@ from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.remote import Model, ask, derived
 from robustdeq.evaluation.sides import sides
 from robustdeq.evaluation.width import require_width
+from robustdeq.progress import Progress
 from robustdeq.results.protocol import view_label
 from robustdeq.results.record import Record
 from robustdeq.samples import Samples
@@ -37,7 +38,6 @@ from robustdeq.spec import encode
 from robustdeq.surrogates.defended import Defended
 
 Tables = dict[str, pa.Table]
-Progress = Callable[[int, int], None]  # (attacked, to attack)
 
 
 @dataclass(frozen=True)

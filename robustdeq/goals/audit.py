@@ -1,10 +1,11 @@
 """To be examined: every audit instead of stages."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from robustdeq.goals.base import Goal
+from robustdeq.progress import Progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,7 +30,7 @@ class Audit(Goal):
         return list(column["seeds"][:1])
 
     def run(
-        self, trial: "Trial", bench: "Bench", split: "Split", progress: Callable[[int, int], None]
+        self, trial: "Trial", bench: "Bench", split: "Split", progress: Progress
     ) -> "tuple[Record, dict[str, pa.Table]]":
         from robustdeq.audits.trial import audit
 

@@ -6,12 +6,13 @@ where it is used.
 
 from abc import ABC
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from robustdeq.errors import SpecError, StoreError
 from robustdeq.hints import hint
+from robustdeq.progress import Progress
 from robustdeq.registry import Plugin
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Goal(Plugin, ABC):
         return list(column["seeds"])
 
     def run(
-        self, trial: "Trial", bench: "Bench", split: "Split", progress: Callable[[int, int], None]
+        self, trial: "Trial", bench: "Bench", split: "Split", progress: Progress
     ) -> "tuple[Record, dict[str, pa.Table]]":
         """From a loaded entrant to its record: attack, judge and check."""
         from robustdeq.evaluation.evaluate import evaluate

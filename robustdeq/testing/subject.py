@@ -124,7 +124,7 @@ class Subject:
         recipe = Recipe(threat, epochs=steps, batch_size=COUNT, validate_every=1)
         data = toy_data(self.task, train=COUNT, held_out=4, test=1)
         entrant = Entrant(self.defense, recipe).trained
-        _, log = train(entrant, data, torch.device("cpu"), bar_line=None)
+        _, log = train(entrant, data, torch.device("cpu"))
         return [row["loss"] for row in log]
 
     def evaluate(self, threat: ThreatModel) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm import tqdm
 
 from robustdeq.content import declare
 from robustdeq.data.base import DataSet
@@ -16,6 +15,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
 from robustdeq.noise import NoiseStream
+from robustdeq.progress import Progress, unseen
 from robustdeq.threats.base import ThreatModel
 from robustdeq.training.state import TrainingState
 from robustdeq.training.step import look, optimise
@@ -26,14 +26,14 @@ def train(
     data: DataSet,
     device: torch.device,
     resume: Path | None = None,
-    bar_line: int | None = 0,
+    progress: Progress = unseen,
 ) -> tuple[Classifier, list[dict[str, Any]]]:
     """Train from scratch, or go on where an interrupted training stopped.
 
     Args:
         resume: where to keep the state of the unfinished training; an existing one is continued
             bit for bit. The caller deletes it once the result is safe.
-        bar_line: the terminal line of the progress bar; None draws none.
+        progress: hears of every step.
 
     Returns:
         The network with the weights of its best look at the held-out images, and the log: epoch,
@@ -56,17 +56,10 @@ def train(
     if resume is not None and resume.exists():
         state.load(resume)
     run = _Run(entrant, data, device, state, recipe.threat)
-    batches = run.batches_per_epoch
-    bar = tqdm(
-        total=recipe.epochs * batches, initial=state.epoch * batches,
-        disable=bar_line is None, position=bar_line, leave=False,
-        desc=f"train {entrant.chain} seed {entrant.seed}", unit="batch", smoothing=0.1,
-    )  # fmt: skip
-    with bar:
-        while state.epoch < recipe.epochs:
-            run.epoch(bar)
-            if resume is not None:
-                state.save(resume)
+    while state.epoch < recipe.epochs:
+        run.epoch(progress)
+        if resume is not None:
+            state.save(resume)
     model.load_state_dict(state.best)
     return model.eval().requires_grad_(False), state.log
 
@@ -108,7 +101,7 @@ class _Run:
         self._target = DefendedModel(entrant.defense, model, {})
         self.batches_per_epoch = -(-len(data.train) // entrant.recipe.batch_size)
 
-    def epoch(self, bar: tqdm) -> None:
+    def epoch(self, progress: Progress) -> None:
         """One pass over the training images, and a look where the recipe asks for one."""
         state, recipe, number = self._state, self._entrant.recipe, self._state.epoch
         images, labels = self._train.images, self._train.labels
@@ -124,7 +117,7 @@ class _Run:
                 target, batch, noise.at(rows), state.memory, state.optimizer,
                 recipe.rate(step, steps),
             )  # fmt: skip
-            bar.update()
+            progress(step + 1, steps)
         loss = total.item() / len(images)
         if loss != loss:
             raise SpecError(
@@ -139,7 +132,6 @@ class _Run:
             state.keep_best(clean + robust)
             row = {"epoch": state.epoch, "loss": loss, "clean": clean, "robust": robust}
             state.log.append({**row, "images_per_second": round(speed, 1)})
-            bar.set_postfix(
-                epoch=state.epoch, loss=f"{loss:.3f}", clean=f"{clean:.1%}", robust=f"{robust:.1%}",
-                images=f"{speed:.0f}/s",
-            )  # fmt: skip
+            accuracy = f"{clean:.1%} clean, {robust:.1%} robust"
+            told = f"epoch {state.epoch}, loss {loss:.3f}, {accuracy}, {speed:.0f} images/s"
+            progress(state.epoch * self.batches_per_epoch, steps, told)

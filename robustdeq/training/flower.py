@@ -52,7 +52,7 @@ def simulate(entrant: Entrant, data: DataSet) -> tuple[Classifier, list[dict[str
         def engine(entrant, task, clients, weights, works, memories):
             return _exchange(grid, weights, works, memories)
 
-        found.append(train(entrant, data, torch.device("cpu"), None, None, engine))
+        found.append(train(entrant, data, torch.device("cpu"), engine=engine))
 
     simulation.run_simulation(
         server_app=server, client_app=client, num_supernodes=defense.clients,

@@ -17,6 +17,7 @@ from robustdeq.hints import hint
 from robustdeq.models.base import Classifier, parameter_count
 from robustdeq.noise import NoiseStream
 from robustdeq.precision import full_precision
+from robustdeq.progress import Progress, unseen
 from robustdeq.registry import plugin_options
 from robustdeq.results.files import read_text, write
 from robustdeq.results.store import ResultStore
@@ -85,7 +86,7 @@ def ensure_trained(
     entrant: Entrant,
     data: DataSet,
     device: torch.device,
-    bar_line: int | None = 0,
+    progress: Progress = unseen,
 ) -> Trained:
     """Train what is not trained yet, go on with what was interrupted, and calibrate.
 
@@ -104,11 +105,11 @@ def ensure_trained(
         return found
     if entrant.trained != entrant:
         check(entrant, data)
-        checkpoint = ensure_trained(store, entrant.trained, data, device, bar_line).checkpoint
+        checkpoint = ensure_trained(store, entrant.trained, data, device, progress).checkpoint
         model, log = _network(store, entrant, task, device, checkpoint), []
         return _enter(store, entrant, model, checkpoint, data, log)
     resume = store.entrants / entrant.id / "unfinished.safetensors"
-    model, log = train(entrant, data, device, resume, bar_line)
+    model, log = train(entrant, data, device, resume, progress)
     require_same(entrant.chain, begun, entrant.id)
     checkpoint = save_checkpoint(_weights(store, entrant), model)
     trained = _enter(store, entrant, model, checkpoint, data, log)

@@ -23,7 +23,7 @@ def honest():
     """A small DEQ that is right on the clean images."""
     defense = Vanilla(channels=8)
     recipe = Recipe(Linf(Fraction(1, 8)), epochs=4, batch_size=16, validate_every=4)
-    model, _ = train(Entrant(defense, recipe), DATA, torch.device("cpu"), bar_line=None)
+    model, _ = train(Entrant(defense, recipe), DATA, torch.device("cpu"))
     return DefendedModel(defense, model, {})
 
 

@@ -102,7 +102,7 @@ def test_training_keeps_the_margin_and_every_row_converges():
         Monotone(width=WIDTH),
         Recipe(Linf(Fraction(1, 8)), epochs=6, batch_size=16, validate_every=6),
     )
-    model, _ = train(entrant, data, torch.device("cpu"), bar_line=None)
+    model, _ = train(entrant, data, torch.device("cpu"))
     assert least_symmetric(model.cell.double()) >= 1.0 - 1e-6
     assert model.float().predict(data.test.images).converged.all()
 

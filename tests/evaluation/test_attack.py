@@ -42,7 +42,7 @@ def honest():
     """A small DEQ that is right on the clean images."""
     defense = Vanilla(channels=8)
     recipe = Recipe(Linf(Fraction(1, 8)), epochs=4, batch_size=16, validate_every=4)
-    model, _ = train(Entrant(defense, recipe), DATA, CPU, bar_line=None)
+    model, _ = train(Entrant(defense, recipe), DATA, CPU)
     return DefendedModel(defense, model.eval().requires_grad_(False), {})
 
 

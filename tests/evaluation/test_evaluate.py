@@ -67,7 +67,7 @@ def target():
     """A DEQ that is right on most clean images and wrong on one that carries another label."""
     defense = Vanilla(channels=8)
     recipe = Recipe(LINF, epochs=4, batch_size=16, validate_every=4)
-    model, _ = train(Entrant(defense, recipe), DATA, CPU, bar_line=None)
+    model, _ = train(Entrant(defense, recipe), DATA, CPU)
     return DefendedModel(defense, model, {})
 
 

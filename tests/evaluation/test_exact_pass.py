@@ -29,7 +29,7 @@ LINF = Linf(Fraction(1, 8))
 def target():
     defense = Vanilla(channels=8)
     recipe = Recipe(LINF, epochs=4, batch_size=16, validate_every=4)
-    model, _ = train(Entrant(defense, recipe), DATA, CPU, bar_line=None)
+    model, _ = train(Entrant(defense, recipe), DATA, CPU)
     return DefendedModel(defense, model, {})
 
 

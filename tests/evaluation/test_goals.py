@@ -54,7 +54,7 @@ class Jitter(Wrapper):
 
 def trained(defense):
     recipe = Recipe(LINF, epochs=4, batch_size=16, validate_every=4)
-    model, _ = train(Entrant(defense, recipe), DATA, CPU, bar_line=None)
+    model, _ = train(Entrant(defense, recipe), DATA, CPU)
     return DefendedModel(defense, model, {})
 
 
@@ -79,7 +79,7 @@ def loose(solver):
     """A network whose cell hardly contracts, since nothing penalises its Jacobian."""
     defense = Vanilla(channels=8, jacobian_penalty=0.0, solver=solver)
     recipe = Recipe(LINF, epochs=8, batch_size=16, validate_every=8)
-    model, _ = train(Entrant(defense, recipe), DATA, CPU, bar_line=None)
+    model, _ = train(Entrant(defense, recipe), DATA, CPU)
     return DefendedModel(defense, model, {})
 
 

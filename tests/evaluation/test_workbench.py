@@ -41,11 +41,11 @@ def test_a_column_transfers_from_a_source_that_lies_there(tmp_path):
     store = ResultStore(tmp_path)
     with pytest.raises(CheckpointError, match="explicit seed 0 is not trained in"):
         trained_bench(store, trial(TRANSFER), DATA, CPU)
-    ensure_trained(store, ENTRANT, DATA, CPU, bar_line=None)
+    ensure_trained(store, ENTRANT, DATA, CPU)
     bench = trained_bench(store, trial(TRANSFER), DATA, CPU)
     with pytest.raises(CheckpointError, match="transfers from explicit seed 100, which is not"):
         run_trial(trial(TRANSFER), bench, DATA)
-    made = ensure_trained(store, SOURCE, DATA, CPU, bar_line=None)
+    made = ensure_trained(store, SOURCE, DATA, CPU)
     record, _ = run_trial(trial(TRANSFER), bench, DATA)
     assert record.status == "done"
     assert [source["checkpoint"] for source in record.sources] == [made.checkpoint]
@@ -54,7 +54,7 @@ def test_a_column_transfers_from_a_source_that_lies_there(tmp_path):
 def test_a_column_of_audits_is_audited(tmp_path, monkeypatch):
     """It was evaluated like any other, without a stage, and clean accuracy passed for robust."""
     store = ResultStore(tmp_path)
-    ensure_trained(store, ENTRANT, DATA, CPU, bar_line=None)
+    ensure_trained(store, ENTRANT, DATA, CPU)
     column = Column("audit", (), (0,), goal="audit")
     bench = trained_bench(store, trial(column), DATA, CPU)
 
@@ -69,7 +69,7 @@ def test_a_column_of_audits_is_audited(tmp_path, monkeypatch):
 def test_a_record_of_an_audit_names_each_audit_and_its_version(tmp_path, monkeypatch):
     """A battery that had grown by an audit could not be told from the one before it."""
     store = ResultStore(tmp_path)
-    ensure_trained(store, ENTRANT, DATA, CPU, bar_line=None)
+    ensure_trained(store, ENTRANT, DATA, CPU)
     audited = trial(Column("audit", (), (0,), goal="audit"))
     bench, empty = trained_bench(store, audited, DATA, CPU), Report(8, 1.0, 1.0, ())
     monkeypatch.setattr("robustdeq.audits.trial.examine", lambda *arguments, **options: empty)

@@ -165,10 +165,10 @@ class TestResumed:
 
         monkeypatch.setattr(TrainingState, "save", record)
         entrant, paths = Entrant(defense, RECIPE), [tmp_path / "whole", tmp_path / "cut"]
-        whole, _ = train(entrant, DATA, CPU, paths[0], bar_line=None)
+        whole, _ = train(entrant, DATA, CPU, paths[0])
         with pytest.raises(KeyboardInterrupt):
-            train(entrant, DATA, CPU, paths[1], bar_line=None)
-        rest, _ = train(entrant, DATA, CPU, paths[1], bar_line=None)
+            train(entrant, DATA, CPU, paths[1])
+        rest, _ = train(entrant, DATA, CPU, paths[1])
         assert saved[3].keys() == saved[7].keys() != set()
         for first, second in ((saved[3], saved[7]), (whole.state_dict(), rest.state_dict())):
             for name, value in first.items():

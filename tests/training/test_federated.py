@@ -44,7 +44,7 @@ def updates(budgets, seed=0):
 
 
 def trained(defense, data=DATA, recipe=RECIPE, resume=None):
-    model, log = train(Entrant(defense, recipe), data, CPU, resume, bar_line=None)
+    model, log = train(Entrant(defense, recipe), data, CPU, resume)
     return model.state_dict(), log
 
 
@@ -194,7 +194,7 @@ class TestTraining:
         entrant = Entrant(defense, RECIPE)
         (client,) = make_clients(entrant, DATA.train, 4)
         assert len(client.rows) == len(DATA.train)
-        _, log = train(entrant, DATA, CPU, bar_line=None)
+        _, log = train(entrant, DATA, CPU)
         assert [row["steps"] for row in log] == [6, 12]
         sent = build(entrant, TASK).state_dict()
         for number in range(2):

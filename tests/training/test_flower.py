@@ -25,7 +25,7 @@ def test_flowers_processes_end_with_bitwise_the_weights_of_the_loop_in_this_one(
     defense = Federated(base=base, clients=2, rounds=2, budgets=(2, 60), fusion="iterations")
     entrant = Entrant(defense, Recipe(Linf(Fraction(1, 8)), epochs=2, batch_size=8))
     data = toy_data(train=24, held_out=8, test=4)
-    here, log = train(entrant, data, torch.device("cpu"), bar_line=None)
+    here, log = train(entrant, data, torch.device("cpu"))
     there, flower_log = simulate(entrant, data)
     assert flower_log == log
     first, second = here.state_dict(), there.state_dict()

@@ -71,7 +71,7 @@ def test_an_inference_defence_that_its_base_cannot_carry_is_refused_before_train
     store = ResultStore(tmp_path)
     entrant = Entrant(StateEnsemble(Explicit()), RECIPE, data=DATA.training_digest())
     with pytest.raises(SpecError, match="needs the states of an equilibrium network"):
-        ensure_trained(store, entrant, DATA, CPU, None)
+        ensure_trained(store, entrant, DATA, CPU)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
@@ -93,7 +93,7 @@ class TestTraining:
         self, defense, tmp_path, monkeypatch
     ):
         entrant, resume = Entrant(defense, RECIPE), tmp_path / "unfinished.safetensors"
-        whole, whole_log = train(entrant, DATA, CPU, bar_line=None)
+        whole, whole_log = train(entrant, DATA, CPU)
         save = TrainingState.save
 
         def killed_after_two_epochs(state, path):
@@ -104,8 +104,8 @@ class TestTraining:
         with monkeypatch.context() as patch:
             patch.setattr(TrainingState, "save", killed_after_two_epochs)
             with pytest.raises(KeyboardInterrupt):
-                train(entrant, DATA, CPU, resume, bar_line=None)
-        rest, rest_log = train(entrant, DATA, CPU, resume, bar_line=None)
+                train(entrant, DATA, CPU, resume)
+        rest, rest_log = train(entrant, DATA, CPU, resume)
         assert_same(weights(whole), weights(rest))
         facts = [[{**row, "images_per_second": 0} for row in log] for log in (whole_log, rest_log)]
         assert facts[0] == facts[1]
@@ -117,7 +117,7 @@ class TestTraining:
         for seed in (1, 2):
             torch.manual_seed(seed)
             before = torch.get_rng_state()
-            found.append(weights(train(entrant, DATA, CPU, bar_line=None)[0]))
+            found.append(weights(train(entrant, DATA, CPU)[0]))
             assert torch.equal(torch.get_rng_state(), before)
         assert_same(*found)
 
@@ -128,12 +128,12 @@ class TestTraining:
     def test_the_test_images_are_never_read(self):
         entrant = Entrant(Explicit(channels=8, blocks=1), RECIPE)
         other = replace(DATA, test=toy_images(4, seed=9))
-        models = [train(entrant, data, CPU, bar_line=None)[0] for data in (DATA, other)]
+        models = [train(entrant, data, CPU)[0] for data in (DATA, other)]
         assert_same(*map(weights, models))
 
     def test_the_result_is_frozen_in_evaluation_mode_and_has_learnt(self):
         recipe = replace(RECIPE, epochs=6)
-        model, log = train(Entrant(Vanilla(channels=8), recipe), DATA, CPU, bar_line=None)
+        model, log = train(Entrant(Vanilla(channels=8), recipe), DATA, CPU)
         assert not any(module.training for module in model.modules())
         assert not any(p.requires_grad for p in model.parameters())
         assert log[-1]["loss"] < log[0]["loss"]
@@ -151,18 +151,18 @@ class TestTraining:
     def test_a_loss_that_is_no_number_stops_with_the_epoch_and_the_learning_rate(self):
         entrant = Entrant(Undefined(base=Explicit(channels=8, blocks=1)), RECIPE)
         with pytest.raises(SpecError, match=r"diverged in epoch 0: .* rate \(0.003\)"):
-            train(entrant, DATA, CPU, bar_line=None)
+            train(entrant, DATA, CPU)
 
     def test_a_recipe_without_a_threat_is_refused(self):
         with pytest.raises(SpecError, match="explicit: the recipe names no threat"):
-            train(Entrant(Explicit()), DATA, CPU, bar_line=None)
+            train(Entrant(Explicit()), DATA, CPU)
 
     def test_a_damaged_state_is_refused_and_says_what_to_do(self, tmp_path):
         resume = tmp_path / "unfinished.safetensors"
         resume.write_bytes(b"half a file")
         entrant = Entrant(Explicit(channels=8, blocks=1), RECIPE)
         with pytest.raises(CheckpointError, match=r"cannot be continued .*; delete it to train"):
-            train(entrant, DATA, CPU, resume, bar_line=None)
+            train(entrant, DATA, CPU, resume)
 
     def test_the_learning_rate_rises_to_its_peak_and_falls_to_nearly_zero(self):
         rates = [RECIPE.rate(step, 100) for step in range(100)]
@@ -187,9 +187,9 @@ class TestTrained:
     def test_an_entrant_is_trained_once_and_loaded_with_its_weights(
         self, store, entrant, monkeypatch
     ):
-        first = ensure_trained(store, entrant, DATA, CPU, bar_line=None)
+        first = ensure_trained(store, entrant, DATA, CPU)
         monkeypatch.setattr(trained_module, "train", None)  # a second training would crash
-        assert ensure_trained(store, entrant, DATA, CPU, bar_line=None) == first
+        assert ensure_trained(store, entrant, DATA, CPU) == first
         target = load_model(store, entrant, TASK, CPU)
         path = store.checkpoints / f"{entrant.id}.safetensors"
         assert sha256(path.read_bytes()).hexdigest() == first.checkpoint
@@ -197,9 +197,9 @@ class TestTrained:
         assert not list(store.entrants.rglob("unfinished*"))
 
     def test_an_inference_defence_shares_the_weights_of_its_base(self, store, entrant):
-        base = ensure_trained(store, entrant, DATA, CPU, bar_line=None)
+        base = ensure_trained(store, entrant, DATA, CPU)
         outer = replace(entrant, defense=Twice(base=self.BASE))
-        found = ensure_trained(store, outer, DATA, CPU, bar_line=None)
+        found = ensure_trained(store, outer, DATA, CPU)
         assert found.checkpoint == base.checkpoint
         assert found.calibration == {"factor": 2.0, "images": len(DATA.held_out)}
         assert len(list(store.checkpoints.iterdir())) == 1
@@ -215,7 +215,7 @@ class TestTrained:
             load_model(store, entrant, TASK, CPU)
 
     def test_a_damaged_entry_is_named(self, store, entrant):
-        ensure_trained(store, entrant, DATA, CPU, bar_line=None)
+        ensure_trained(store, entrant, DATA, CPU)
         entry = store.entrants / entrant.id / "entrant.json"
         entry.write_text(entry.read_text()[:40])
         with pytest.raises(CheckpointError, match=r"entrant.json is damaged .*; delete it"):

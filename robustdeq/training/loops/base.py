@@ -11,6 +11,7 @@ from robustdeq.defenses.base import Task
 from robustdeq.entrant import Entrant
 from robustdeq.models.base import Classifier
 from robustdeq.precision import full_precision
+from robustdeq.progress import Progress, unseen
 from robustdeq.registry import Plugin, find
 from robustdeq.training.central import build
 
@@ -40,13 +41,13 @@ class Loop(Plugin, ABC):
         data: DataSet,
         device: torch.device,
         resume: Path | None,
-        bar_line: int | None,
+        progress: Progress,
     ) -> tuple[Classifier, list[dict[str, Any]]]:
         """Train from scratch, or go on where an interrupted training stopped, bit for bit.
 
         Args:
             resume: where to keep the state of the unfinished training; None keeps none.
-            bar_line: the terminal line of the progress bar; None draws none.
+            progress: hears of every step.
 
         Returns:
             The network with the weights of its best look at the held-out images, frozen and in
@@ -77,10 +78,10 @@ def train(
     data: DataSet,
     device: torch.device,
     resume: Path | None = None,
-    bar_line: int | None = 0,
+    progress: Progress = unseen,
 ) -> tuple[Classifier, list[dict[str, Any]]]:
     """Train with the loop that the entrant's defence names; arguments and errors are the loop's."""
-    return _loop(entrant).train(entrant, data, device, resume, bar_line)
+    return _loop(entrant).train(entrant, data, device, resume, progress)
 
 
 def _loop(entrant: Entrant) -> Loop:

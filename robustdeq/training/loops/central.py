@@ -9,6 +9,7 @@ import torch
 from robustdeq.data.base import DataSet
 from robustdeq.entrant import Entrant
 from robustdeq.models.base import Classifier
+from robustdeq.progress import Progress
 from robustdeq.training import central
 from robustdeq.training.loops.base import Loop
 
@@ -23,6 +24,6 @@ class Central(Loop):
         data: DataSet,
         device: torch.device,
         resume: Path | None,
-        bar_line: int | None,
+        progress: Progress,
     ) -> tuple[Classifier, list[dict[str, Any]]]:
-        return central.train(entrant, data, device, resume, bar_line)
+        return central.train(entrant, data, device, resume, progress)

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from robustdeq.data.base import DataSet
 from robustdeq.defenses.base import DefendedModel, Task
@@ -17,6 +16,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError
 from robustdeq.models.base import Classifier
 from robustdeq.noise import NoiseStream
+from robustdeq.progress import Progress, unseen
 from robustdeq.threats.base import ThreatModel
 from robustdeq.training.central import build
 from robustdeq.training.clients import (
@@ -53,9 +53,9 @@ class Federated(Loop):
         data: DataSet,
         device: torch.device,
         resume: Path | None,
-        bar_line: int | None,
+        progress: Progress,
     ) -> tuple[Classifier, list[dict[str, Any]]]:
-        return train(entrant, data, device, resume, bar_line)
+        return train(entrant, data, device, resume, progress)
 
 
 def in_process(
@@ -78,7 +78,7 @@ def train(
     data: DataSet,
     device: torch.device,
     resume: Path | None = None,
-    bar_line: int | None = 0,
+    progress: Progress = unseen,
     engine: Engine = in_process,
 ) -> tuple[Classifier, list[dict[str, Any]]]:
     """As `Loop.train`; the log has a row for every round.
@@ -103,16 +103,11 @@ def train(
     state = run.state
     if resume is not None and resume.exists():
         state.load(resume)
-    bar = tqdm(
-        total=defense.rounds, initial=state.epoch, disable=bar_line is None, position=bar_line,
-        leave=False, desc=f"train {entrant.chain} seed {entrant.seed}", unit="round",
-    )  # fmt: skip
-    with bar:
-        while state.epoch < defense.rounds:
-            run.round()
-            bar.update()
-            if resume is not None:
-                state.save(resume)
+    while state.epoch < defense.rounds:
+        run.round()
+        progress(state.epoch, defense.rounds)
+        if resume is not None:
+            state.save(resume)
     state.model.load_state_dict(state.best)
     return run.model.eval().requires_grad_(False), state.log
 

@@ -101,7 +101,7 @@ def log(tmp_path_factory):
         sys.executable, "-m", "robustdeq", "run", "tiny.toml", "--entrant", "entrants.toml",
     ]  # fmt: skip
     with (folder / "log.txt").open("wb") as log:
-        done = subprocess.run(command, cwd=folder, stdout=log, stderr=log, check=False)
+        done = subprocess.run(command, cwd=folder, stdout=log, stderr=log, check=False, timeout=300)
     assert done.returncode == 0
     return (folder / "log.txt").read_bytes()
 
@@ -123,7 +123,9 @@ class TestInAFile:
         (tmp_path / "leaves.py").write_text(LEAVES)
         command = [sys.executable, "-m", "robustdeq", "run", "tiny.toml", "--plugin", "leaves.py"]
         with (tmp_path / "log.txt").open("wb") as log:
-            done = subprocess.run(command, cwd=tmp_path, stdout=log, stderr=log, check=False)
+            done = subprocess.run(
+                command, cwd=tmp_path, stdout=log, stderr=log, check=False, timeout=300
+            )
         assert done.returncode == 3
         lines = (tmp_path / "log.txt").read_text(encoding="utf-8").splitlines()
         assert lines[-1].startswith("robustdeq: ")

@@ -1,5 +1,6 @@
 """Jobs of a matrix: what follows from what, and who trains what."""
 
+import multiprocessing
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from robustdeq.engines.row import Row
 from robustdeq.engines.training import by_id, trainings
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
+from robustdeq.progress import PLAIN
 from robustdeq.spec import decode
 
 PROTOCOL = load_protocol("digits-linf-v2")
@@ -36,7 +38,7 @@ def test_what_follows_a_job_is_run_before_what_waits():
         def title(self):
             return self.name
 
-        def run(self):
+        def run(self, display):
             said.append(self.title)
             return Outcome((), ((self.title, ""),))
 
@@ -46,6 +48,15 @@ def test_what_follows_a_job_is_run_before_what_waits():
     outcomes = run_jobs(jobs, HERE, lambda done: following.get(done.failures[0][0], []))
     assert said == ["first", "first's one", "first's two", "second"]
     assert [outcome.failures[0][0] for outcome in outcomes] == said
+
+
+def test_no_worker_outlives_its_jobs():
+    """A watched command waited at its end for workers that it had stopped talking to."""
+    jobs = trainings({"": entrant("explicit")}, PROTOCOL, Path("no such folder"), "no device")
+    before = set(multiprocessing.active_children())
+    outcomes = run_jobs(jobs, Place("cpu", workers=2), lambda done: ())
+    assert set(multiprocessing.active_children()) == before
+    assert [len(outcome.failures) for outcome in outcomes] == [1]
 
 
 def test_entrants_of_the_same_weights_are_one_training():
@@ -128,7 +139,7 @@ def test_a_pool_that_is_broken_unnoticed_loses_the_job_and_raises_nothing():
         def submit(self, task):
             raise BrokenProcessPool("a worker has died")
 
-    pool = Pool(Broken)
+    pool = Pool(Broken, PLAIN)
     pool.submit(Idle())
     ((future, job),) = pool.running.items()
     assert job == Idle()

@@ -140,14 +140,14 @@ def _beside(waiting: deque[Job], where: Place) -> Generator[Outcome, None, None]
     hosts = Hosts(lambda: started(()), lambda: started(where.plugins), where.workers, where.display)
     try:
         yield from hosts.run(waiting)
-    except BrokenProcessPool as error:
+    except BaseException as error:
+        hosts.stop()  # what is not finished would otherwise be finished first
+        if not isinstance(error, BrokenProcessPool):
+            raise
         raise TrialsFailed(
             "a worker process was killed, for lack of memory perhaps; what finished is stored, and "
             "the same command goes on, with fewer --workers if need be"
         ) from error
-    except BaseException:
-        hosts.stop()  # what is not finished would otherwise be finished first
-        raise
     finally:
         hosts.close()
 

@@ -100,13 +100,17 @@ class Pool:
     def abandon(self) -> list[Job]:
         """Give up on workers of which one has died; returns the jobs that are not finished."""
         lost = list(self.running.values())
-        self.close()
+        self.close(wait=False)
         return lost
 
-    def close(self) -> None:
-        """Take no more jobs, and wait for none."""
+    def close(self, wait: bool = True) -> None:
+        """Take no more jobs, and wait until the workers have ended.
+
+        A process that is not the first one of its program would otherwise wait for them at its end
+        after it has stopped telling them.
+        """
         if self.executor is not None:
-            self.executor.shutdown(wait=False, cancel_futures=True)
+            self.executor.shutdown(wait, cancel_futures=True)
         self.executor = None
         self.running.clear()
 
@@ -189,7 +193,7 @@ class Hosts:
     def stop(self) -> None:
         """End every worker now."""
         for worker in set(multiprocessing.active_children()) - self._others:
-            worker.terminate()
+            worker.kill()  # a plug-in may ignore what asks it to end
 
     def close(self) -> None:
         """Let go of the workers."""

@@ -57,10 +57,9 @@ def check_findings(target: DefendedModel, judge: Judge, fresh: Judge, seen: Seen
     findings += gradient_findings(surface, seen.samples)
     clean, adversarial = judge(seen.samples), judge(seen.adversarial)
     findings += postflight(target, clean, adversarial, clean.right)
-    final = seen.adversarial.select(clean.right)
-    findings += view_mismatch(
-        Defended(), target, final.images, final.positions, adversarial.labels[clean.right]
-    )
+    made = seen.adversarial
+    judged = Samples(made.images, adversarial.labels, made.positions).select(clean.right)
+    findings += view_mismatch(Defended(), target, judged)
     if (
         isinstance(target.classifier, EquilibriumNetwork)
         and not target.defense.at_inference.answers

@@ -88,7 +88,9 @@ class Contender:
         left = (~exact.confirm(samples.moved(found[0]))).nonzero()[:, 0]
         current, last = found[0, left], found[0].clone()
         for _ in range(self.polishing if len(left) else 0):
-            reading = exact.surface.value_and_grad(current, y[left], CrossEntropy(), rows[left])
+            reading = exact.surface.value_and_grad(
+                samples.select(left).moved(current), CrossEntropy()
+            )
             assert reading.gradient is not None
             step = float(case.threat.eps * PGD().step) * case.threat.steepest(reading.gradient)
             current = case.threat.project(current + step, x[left])

@@ -19,6 +19,7 @@ from robustdeq.adjoints.implicit import Implicit
 from robustdeq.models.cells import TanhCell, normalised_injection, pooled_head
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.samples import Samples
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.surfaces.equilibrium import EquilibriumSurface
 from robustdeq.surfaces.network import through_solver_surface
@@ -46,7 +47,7 @@ def measure(view: str, steps: int) -> int:
     x, y = torch.rand(IMAGES, 1, SIDE, SIDE), torch.zeros(IMAGES, dtype=torch.int64)
     model.predict(x)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    surface.value_and_grad(x, y, CrossEntropy(), torch.arange(IMAGES))
+    surface.value_and_grad(Samples.of(x, y), CrossEntropy())
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
 

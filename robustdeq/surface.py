@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 
 
 class Reading(NamedTuple):
@@ -69,10 +70,9 @@ class Cost:
 class Surface(ABC):
     """The abstract thing an attack sees.
 
-    Everywhere x is (B, *image) in [0, 1], y (B,) the true labels and `rows` the (B,) positions of
-    the samples in their data slice: the key of all per-row state. `rows` is None for callers that
-    cannot name samples (library adapters); then no per-row state is used. Values and gradients are
-    per row: no row's depends on its batch peers.
+    Images are (B, *image) in [0, 1]. Positions, (B,) in the data slice, are the key of all per-row
+    state; `rows` is None for callers that cannot name samples (library adapters), and then no
+    per-row state is used. Values and gradients are per row: no row's depends on its batch peers.
 
     Attributes:
         cost: the account of all work done through this surface.
@@ -88,39 +88,24 @@ class Surface(ABC):
 
     @abstractmethod
     def value(
-        self,
-        x: Tensor,
-        y: Int[Tensor, " batch"],
-        objective: Objective,
-        rows: Tensor | None,
-        target: Tensor | None = None,
+        self, samples: Samples, objective: Objective, target: Tensor | None = None
     ) -> Reading:
         """The objective (B,), without a gradient."""
 
     def value_and_grad(
-        self,
-        x: Tensor,
-        y: Int[Tensor, " batch"],
-        objective: Objective,
-        rows: Tensor | None,
-        target: Tensor | None = None,
+        self, samples: Samples, objective: Objective, target: Tensor | None = None
     ) -> Reading:
-        """The objective (B,) and the gradient of each row's value by its own x.
+        """The objective (B,) and the gradient of each row's value by its own image.
 
         Where that is no number the row has the zero gradient, and `cost` notes it.
         """
-        reading = self.raw_value_and_grad(x, y, objective, rows, target)
+        reading = self.raw_value_and_grad(samples, objective, target)
         assert reading.gradient is not None
-        return reading._replace(gradient=self.cost.directed(reading.gradient, rows))
+        return reading._replace(gradient=self.cost.directed(reading.gradient, samples.positions))
 
     @abstractmethod
     def raw_value_and_grad(
-        self,
-        x: Tensor,
-        y: Int[Tensor, " batch"],
-        objective: Objective,
-        rows: Tensor | None,
-        target: Tensor | None = None,
+        self, samples: Samples, objective: Objective, target: Tensor | None = None
     ) -> Reading:
         """`value_and_grad` as autograd gives it; attacks ask that one."""
 

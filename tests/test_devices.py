@@ -138,9 +138,9 @@ def test_every_view(device, name, chain):
     approach = view.bind(target, NoiseStream(0), (target,) * view.needs_sources)
     samples = Samples(x, y, rows)
     for _ in range(2):
-        approach.surface.value_and_grad(x, y, CrossEntropy(), rows)
+        approach.surface.value_and_grad(Samples(x, y, rows), CrossEntropy())
     start = approach.start(samples, LINF, NoiseStream(0), 0)
-    assert approach.surface.value(start, y, CrossEntropy(), rows).value.device == device
+    assert approach.surface.value(Samples(start, y, rows), CrossEntropy()).value.device == device
     assert approach.confirm(samples.moved(start)).device == device
 
 

@@ -34,10 +34,10 @@ def setting():
 def test_repeated_visits_converge_to_the_exact_value_and_gradient(setting):
     model, x, y, rows = setting
     exact = EquilibriumSurface(model, solver=TIGHT, adjoint_solver=TIGHT)
-    wanted = exact.value_and_grad(x, y, CrossEntropy(), rows)
+    wanted = exact.value_and_grad(Samples(x, y, rows), CrossEntropy())
     fast = FastSurface(model)
     for _ in range(200):
-        seen = fast.value_and_grad(x, y, CrossEntropy(), rows)
+        seen = fast.value_and_grad(Samples(x, y, rows), CrossEntropy())
     torch.testing.assert_close(seen.value, wanted.value, rtol=1e-7, atol=1e-9)
     torch.testing.assert_close(seen.gradient, wanted.gradient, rtol=1e-6, atol=1e-10)
 
@@ -45,9 +45,9 @@ def test_repeated_visits_converge_to_the_exact_value_and_gradient(setting):
 def test_a_known_row_costs_one_evaluation_and_one_product(setting):
     model, x, y, rows = setting
     surface = FastSurface(model)
-    surface.value_and_grad(x, y, CrossEntropy(), rows)
+    surface.value_and_grad(Samples(x, y, rows), CrossEntropy())
     before = dict(surface.cost.counts)
-    surface.value_and_grad(x, y, CrossEntropy(), rows)
+    surface.value_and_grad(Samples(x, y, rows), CrossEntropy())
     assert surface.cost.counts["forward"] - before["forward"] == len(x)
     assert surface.cost.counts["vjp"] - before["vjp"] == len(x)
 
@@ -56,17 +56,17 @@ def test_what_is_known_of_a_row_does_not_depend_on_its_batch(setting):
     model, x, y, rows = setting
     together, alone = FastSurface(model), FastSurface(model)
     for _ in range(3):
-        whole = together.value_and_grad(x, y, Margin(), rows)
-        part = alone.value_and_grad(x[4:5], y[4:5], Margin(), rows[4:5])
+        whole = together.value_and_grad(Samples(x, y, rows), Margin())
+        part = alone.value_and_grad(Samples(x[4:5], y[4:5], rows[4:5]), Margin())
     torch.testing.assert_close(whole.gradient[4:5], part.gradient, rtol=1e-9, atol=1e-12)
 
 
 def test_a_value_starts_from_the_state_of_the_best_point_so_far(setting):
     model, x, y, rows = setting
     surface = FastSurface(model, value_solver=TIGHT)
-    surface.value(x, y, Margin(), rows)
+    surface.value(Samples(x, y, rows), Margin())
     first = surface.cost.counts["forward"]
-    surface.value(x, y, Margin(), rows)
+    surface.value(Samples(x, y, rows), Margin())
     assert surface.cost.counts["forward"] - first == len(x)
 
 
@@ -85,7 +85,7 @@ def test_a_caller_that_names_no_row_sees_one_and_the_same_function_of_the_image(
     surface = FastSurface(model)
     leaf = x.clone().requires_grad_()
     first = surface.differentiable_logits(leaf)
-    surface.value_and_grad(x.flip(0), torch.zeros_like(rows), Margin(), rows)
+    surface.value_and_grad(Samples(x.flip(0), torch.zeros_like(rows), rows), Margin())
     with torch.no_grad():
         assert torch.equal(first, surface.differentiable_logits(x))
     exact = EquilibriumSurface(model, solver=TIGHT, adjoint_solver=TIGHT)
@@ -102,13 +102,14 @@ def test_scores_of_one_objective_are_nothing_to_another(setting, view):
     # Losses of cross-entropy, which no margin reaches, kept Square's solves from starting warm.
     model, x, y, rows = setting[:4]
     used, fresh = view(model), view(model)
-    used.value(x, y, CrossEntropy(), rows)
+    used.value(Samples(x, y, rows), CrossEntropy())
     nearby = (x + 0.02).clamp(0, 1)
     for surface in (used, fresh):
         surface.cost = Cost()
-        surface.value(x, y, Margin(), rows)
+        surface.value(Samples(x, y, rows), Margin())
     assert torch.equal(
-        used.value(nearby, y, Margin(), rows).value, fresh.value(nearby, y, Margin(), rows).value
+        used.value(Samples(nearby, y, rows), Margin()).value,
+        fresh.value(Samples(nearby, y, rows), Margin()).value,
     )
     assert used.cost.counts == fresh.cost.counts
 

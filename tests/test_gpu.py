@@ -37,7 +37,7 @@ def test_values_and_gradients_are_those_of_the_cpu(view):
     readings = []
     for device in ("cpu", "cuda"):
         model, x, y, rows = on(device)
-        readings.append(view(model).value_and_grad(x, y, Margin(), rows))
+        readings.append(view(model).value_and_grad(Samples(x, y, rows), Margin()))
     for name in ("value", "gradient"):
         here, there = (getattr(reading, name).cpu() for reading in readings)
         torch.testing.assert_close(here, there, rtol=1e-6, atol=1e-9)

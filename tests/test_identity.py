@@ -16,6 +16,7 @@ from robustdeq.engines.training import reloaded
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import SpecError
 from robustdeq.evaluation.protocol import load_protocol
+from robustdeq.progress import PLAIN
 from robustdeq.results.identity import entrant_id, on_data, trial_id
 from robustdeq.results.store import ResultStore
 from robustdeq.spec import encode
@@ -124,7 +125,7 @@ class TestTrainingData:
         write_images(images / "idx", seed=1, swapped=True)
         reloaded(protocol)
         row = Row(protocol, entrant, images / "runs", "cpu", again=True)
-        outcomes = [attack.run() for attack in row.attacks(10)]
+        outcomes = [attack.run(PLAIN) for attack in row.attacks(10)]
         assert all("the files have changed meanwhile" in o.failures[0][1] for o in outcomes)
         assert len(records(images)) == 2
 

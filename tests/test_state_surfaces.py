@@ -7,6 +7,7 @@ from robustdeq.errors import SpecError
 from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.margin import Margin
 from robustdeq.objectives.transient_margin import TransientMargin
+from robustdeq.samples import Samples
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.picard import Picard
 from robustdeq.surfaces.equilibrium import EquilibriumSurface
@@ -30,7 +31,7 @@ MODEL = tiny_deq(solver=Picard(tol=1e-13, max_steps=400)).double()
 
 def exact():
     surface = EquilibriumSurface(MODEL, adjoint_solver=Anderson(tol=1e-12, max_steps=200))
-    return surface.value_and_grad(X, Y, Margin(), ROWS)
+    return surface.value_and_grad(Samples(X, Y, ROWS), Margin())
 
 
 def written_out(readout):
@@ -59,7 +60,7 @@ def expect_same(reading, logits, value, gradient):
 
 @pytest.mark.parametrize("state", [1, 4])
 def test_a_replayed_state_has_the_gradient_of_all_steps_before_it(state):
-    reading = replayed_surface(MODEL, state).value_and_grad(X, Y, Margin(), ROWS)
+    reading = replayed_surface(MODEL, state).value_and_grad(Samples(X, Y, ROWS), Margin())
     expect_same(
         reading, *written_out(lambda problem: MODEL.readout(applied(problem, problem.z0, state)))
     )
@@ -76,7 +77,7 @@ def test_an_unrolled_state_has_the_gradient_of_the_damped_steps_after_it(state):
         return MODEL.readout(w)
 
     surface = intermediate_surface(MODEL, state, unroll=2, damping=0.5)
-    expect_same(surface.value_and_grad(X, Y, Margin(), ROWS), *written_out(readout))
+    expect_same(surface.value_and_grad(Samples(X, Y, ROWS), Margin()), *written_out(readout))
 
 
 def test_the_state_average_reads_the_mean_state_and_differentiates_one_step_of_each():
@@ -87,7 +88,7 @@ def test_the_state_average_reads_the_mean_state_and_differentiates_one_step_of_e
         total = sum(z + problem(z) - problem(z).detach() for z in states)
         return MODEL.readout(total / 3)
 
-    reading = state_average_surface(MODEL, 2).value_and_grad(X, Y, Margin(), ROWS)
+    reading = state_average_surface(MODEL, 2).value_and_grad(Samples(X, Y, ROWS), Margin())
     expect_same(reading, *written_out(readout))
 
 
@@ -102,9 +103,9 @@ def test_a_path_shows_the_read_out_of_every_state_to_objectives_that_need_them()
 
 
 def test_the_transient_margin_has_the_gradient_of_the_state_where_it_is_largest():
-    reading = PathSurface(MODEL, 6).value_and_grad(X, Y, TransientMargin(first=2), ROWS)
+    reading = PathSurface(MODEL, 6).value_and_grad(Samples(X, Y, ROWS), TransientMargin(first=2))
     states = [replayed_surface(MODEL, state) for state in range(2, 7)]
-    each = [surface.value_and_grad(X, Y, Margin(), ROWS) for surface in states]
+    each = [surface.value_and_grad(Samples(X, Y, ROWS), Margin()) for surface in states]
     value, largest = torch.stack([one.value for one in each]).max(0)
     gradient = torch.stack([one.gradient for one in each])[largest, ROWS]
     torch.testing.assert_close(reading.value, value)
@@ -112,7 +113,7 @@ def test_the_transient_margin_has_the_gradient_of_the_state_where_it_is_largest(
 
 
 def test_the_simultaneous_adjoint_tends_to_the_implicit_gradient():
-    reading = SimultaneousSurface(MODEL, 200).value_and_grad(X, Y, Margin(), ROWS)
+    reading = SimultaneousSurface(MODEL, 200).value_and_grad(Samples(X, Y, ROWS), Margin())
     expected = exact()
     torch.testing.assert_close(reading.gradient, expected.gradient, rtol=1e-7, atol=1e-10)
     torch.testing.assert_close(reading.logits, expected.logits, rtol=1e-9, atol=1e-11)
@@ -120,7 +121,7 @@ def test_the_simultaneous_adjoint_tends_to_the_implicit_gradient():
 
 def test_a_simultaneous_adjoint_of_one_step_is_the_recursion_by_hand():
     """s_1 = J^T 0 + dL/dz at z_0, read through df/dx at z_1."""
-    reading = SimultaneousSurface(MODEL, 1).value_and_grad(X, Y, CrossEntropy(), ROWS)
+    reading = SimultaneousSurface(MODEL, 1).value_and_grad(Samples(X, Y, ROWS), CrossEntropy())
     leaf = X.clone().requires_grad_()
     problem = MODEL.problem(leaf)
     z0 = problem.z0.clone().requires_grad_()
@@ -131,17 +132,19 @@ def test_a_simultaneous_adjoint_of_one_step_is_the_recursion_by_hand():
 
 
 def test_a_long_unrolling_tends_to_the_implicit_gradient():
-    reading = intermediate_surface(MODEL, 300, 200, 1.0).value_and_grad(X, Y, Margin(), ROWS)
+    reading = intermediate_surface(MODEL, 300, 200, 1.0).value_and_grad(
+        Samples(X, Y, ROWS), Margin()
+    )
     torch.testing.assert_close(reading.gradient, exact().gradient, rtol=1e-7, atol=1e-10)
 
 
 def test_every_evaluation_is_booked():
     surface = intermediate_surface(MODEL, 3, unroll=2, damping=1.0)
-    surface.value_and_grad(X, Y, Margin(), ROWS)
+    surface.value_and_grad(Samples(X, Y, ROWS), Margin())
     assert surface.cost.counts["forward"] == 5 * (3 + 1 + 3)
     assert surface.cost.counts["vjp"] == 5 * 3
     steps = SimultaneousSurface(MODEL, 4)
-    steps.value_and_grad(X, Y, Margin(), ROWS)
+    steps.value_and_grad(Samples(X, Y, ROWS), Margin())
     assert steps.cost.counts["forward"] == 5 * 5
     assert steps.cost.counts["vjp"] == 5 * 5
 

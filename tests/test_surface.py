@@ -1,5 +1,6 @@
 """The white-box surface of an equilibrium network: right, warm, and honestly billed."""
 
+import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -42,11 +43,15 @@ def setting(solver, count=4):
 def central_differences(surface, x, y, objective):
     """The gradient of every row's objective, pixel by pixel, from cold values."""
     found = torch.zeros_like(x)
+    unseen = (torch.arange(len(x)) + 100 * number for number in itertools.count(1))
     for pixel in range(x[0].numel()):
         offset = torch.zeros_like(x[0]).flatten()
         offset[pixel] = STEP
         offset = offset.reshape(x[0].shape)
-        up, down = (surface.value(x + s * offset, y, objective, None).value for s in (1, -1))
+        up, down = (
+            surface.value(Samples(x + s * offset, y, next(unseen)), objective).value
+            for s in (1, -1)
+        )
         found.flatten(1)[:, pixel] = (up - down) / (2 * STEP)
     return found
 
@@ -55,7 +60,7 @@ def central_differences(surface, x, y, objective):
 def test_the_gradient_equals_central_differences(objective):
     model, x, y, rows = setting(TIGHT)
     surface = EquilibriumSurface(model, adjoint_solver=TIGHT_ADJOINT)
-    found = surface.value_and_grad(x, y, objective, rows)
+    found = surface.value_and_grad(Samples(x, y, rows), objective)
     expected = central_differences(surface, x, y, objective)
     scale = expected.abs().max().item()
     torch.testing.assert_close(found.gradient, expected, rtol=1e-5, atol=1e-7 * scale)
@@ -68,7 +73,7 @@ def test_a_library_gets_the_same_gradient_through_plain_logits():
     logits = surface.differentiable_logits(leaf)
     torch.testing.assert_close(logits, model.predict(x).logits, rtol=0, atol=0)
     (found,) = torch.autograd.grad(torch.nn.functional.cross_entropy(logits, y) * len(y), leaf)
-    expected = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
+    expected = surface.value_and_grad(Samples(x, y, rows), CrossEntropy()).gradient
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
 
 
@@ -83,11 +88,13 @@ def test_a_row_that_misses_the_tolerance_is_read_through_the_deployed_steps():
     assert converged.any()
     assert not converged.all()
     found = EquilibriumSurface(model, adjoint_solver=TIGHT_ADJOINT).value_and_grad(
-        x, y, CrossEntropy(), rows
+        Samples(x, y, rows), CrossEntropy()
     )
-    steps = through_solver_surface(model).value_and_grad(x, y, CrossEntropy(), rows)
+    steps = through_solver_surface(model).value_and_grad(Samples(x, y, rows), CrossEntropy())
     bare = model.replaced(adjoint=Implicit(TIGHT_ADJOINT))
-    implicit = network_surface(lambda x, rows: bare(x)).value_and_grad(x, y, CrossEntropy(), rows)
+    implicit = network_surface(lambda x, rows: bare(x)).value_and_grad(
+        Samples(x, y, rows), CrossEntropy()
+    )
     for name in ("value", "logits", "gradient"):
         reading, deployed, free = (getattr(r, name) for r in (found, steps, implicit))
         torch.testing.assert_close(reading[~converged], deployed[~converged])
@@ -99,9 +106,9 @@ def test_a_row_whose_adjoint_misses_its_tolerance_is_read_through_the_deployed_s
     model, x, y, rows = setting(Picard(tol=1e-3))
     hopeless = Picard(tol=0.0, max_steps=1)
     found = EquilibriumSurface(model, adjoint_solver=hopeless).value_and_grad(
-        x, y, CrossEntropy(), rows
+        Samples(x, y, rows), CrossEntropy()
     )
-    steps = through_solver_surface(model).value_and_grad(x, y, CrossEntropy(), rows)
+    steps = through_solver_surface(model).value_and_grad(Samples(x, y, rows), CrossEntropy())
     torch.testing.assert_close(found.gradient, steps.gradient)
 
 
@@ -121,9 +128,9 @@ def test_a_row_with_several_equilibria_is_read_through_the_deployed_steps(suspec
     model, x, y, rows = setting(Picard(tol=1e-3))
     surface = EquilibriumSurface(model)
     surface._states = Suspicious(suspects)
-    found = surface.value_and_grad(x, y, CrossEntropy(), rows)
-    steps = through_solver_surface(model).value_and_grad(x, y, CrossEntropy(), rows)
-    implicit = EquilibriumSurface(model).value_and_grad(x, y, CrossEntropy(), rows)
+    found = surface.value_and_grad(Samples(x, y, rows), CrossEntropy())
+    steps = through_solver_surface(model).value_and_grad(Samples(x, y, rows), CrossEntropy())
+    implicit = EquilibriumSurface(model).value_and_grad(Samples(x, y, rows), CrossEntropy())
     suspect = surface._states.parted(rows)
     torch.testing.assert_close(found.gradient[suspect], steps.gradient[suspect])
     torch.testing.assert_close(found.gradient[~suspect], implicit.gradient[~suspect])
@@ -172,14 +179,14 @@ def test_every_cell_evaluation_and_product_is_booked():
     assert surface.cost.counts == {"calls": 1, "forward": nfe}
     approach.confirm(Samples(x, y, rows))
     assert surface.cost.counts == {"calls": 2, "forward": 2 * nfe}
-    surface.value_and_grad(x, y, CrossEntropy(), rows)
+    surface.value_and_grad(Samples(x, y, rows), CrossEntropy())
     counts = surface.cost.counts
     assert counts["calls"] == 3
     assert counts["forward"] == 3 * nfe + 1  # the one with a graph, at the solved state
     again = EquilibriumSurface(model)
-    again.value_and_grad(x, y, CrossEntropy(), rows)
+    again.value_and_grad(Samples(x, y, rows), CrossEntropy())
     solved = again.cost.counts["vjp"]
-    again.value_and_grad(x, y, CrossEntropy(), rows)
+    again.value_and_grad(Samples(x, y, rows), CrossEntropy())
     assert counts["vjp"] == solved
     assert again.cost.counts["vjp"] == solved + 2  # warm: one to see that it holds, one for x
 
@@ -197,7 +204,7 @@ class Hungry(Objective):
 def test_an_objective_that_reads_states_is_refused():
     model, x, y, rows = setting(Picard())
     with pytest.raises(SpecError, match="reads states, but this surface shows logits alone"):
-        EquilibriumSurface(model).value(x, y, Hungry(), rows)
+        EquilibriumSurface(model).value(Samples(x, y, rows), Hungry())
 
 
 def test_a_row_store_gives_back_what_was_last_put_and_the_default_elsewhere():
@@ -229,7 +236,7 @@ def test_a_compiled_cell_has_the_gradient_of_the_plain_one():
     x, y, rows = toy_images(4).images, torch.arange(4), torch.arange(4)
     wanted, found = (
         EquilibriumSurface(tiny_deq().replaced(cell=FunctionCell(cell)).requires_grad_(False))
-        .value_and_grad(x, y, Margin(), rows)
+        .value_and_grad(Samples(x, y, rows), Margin())
         .gradient
         for cell in (turning, torch.compile(turning, backend="aot_eager"))
     )
@@ -247,7 +254,7 @@ def test_a_failure_that_is_not_autograds_answer_stays_what_it_is():
     x, y = torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64)
     for logits, error in ((starved, torch.OutOfMemoryError), (misshaped, RuntimeError)):
         with pytest.raises(error):
-            network_surface(logits).value_and_grad(x, y, Margin(), None)
+            network_surface(logits).value_and_grad(Samples.of(x, y), Margin())
 
 
 @pytest.mark.parametrize(
@@ -256,4 +263,4 @@ def test_a_failure_that_is_not_autograds_answer_stays_what_it_is():
 def test_autograds_own_answer_is_a_missing_gradient(logits):
     x, y = torch.rand(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64)
     with pytest.raises(MissingGradient, match="no gradient reaches the input"):
-        network_surface(lambda x, rows: logits(x)).value_and_grad(x, y, Margin(), None)
+        network_surface(lambda x, rows: logits(x)).value_and_grad(Samples.of(x, y), Margin())

@@ -108,7 +108,8 @@ def explicit():
 
 
 def read(surrogate, target, **more):
-    return surrogate.bind(target, NOISE, **more).surface.value_and_grad(X, Y, Margin(), ROWS)
+    surface = surrogate.bind(target, NOISE, **more).surface
+    return surface.value_and_grad(Samples(X, Y, ROWS), Margin())
 
 
 @pytest.mark.parametrize("adjoint", [JacobianFree(), Unrolled(3)], ids=["jacobian-free", "phantom"])
@@ -124,7 +125,7 @@ def test_differences_point_where_the_gradient_does(directions):
     """With fewer directions than pixels the estimate is noisy, and right on average."""
     target = defended()
     surface = Differences(directions, Fraction(1, 1000)).bind(target, NOISE).surface
-    found = sum(surface.value_and_grad(X, Y, Margin(), ROWS).gradient for _ in range(20))
+    found = sum(surface.value_and_grad(Samples(X, Y, ROWS), Margin()).gradient for _ in range(20))
     cosine = torch.cosine_similarity(found.flatten(1), read(Defended(), target).gradient.flatten(1))
     assert (cosine > (0.999 if directions == 64 else 0.9)).all()
 
@@ -139,10 +140,10 @@ def test_the_expectation_over_nothing_random_is_the_view_itself():
 def test_the_expectation_draws_afresh_at_every_visit_and_keys_the_draws_by_row():
     target = defended(Jitter(Vanilla()))
     surface = Expectation(draws=4).bind(target, NOISE).surface
-    first, second = (surface.value_and_grad(X, Y, Margin(), ROWS) for _ in range(2))
+    first, second = (surface.value_and_grad(Samples(X, Y, ROWS), Margin()) for _ in range(2))
     assert (first.value - second.value).abs().min() > 0
     alone = Expectation(draws=4).bind(target, NOISE).surface
-    part = alone.value_and_grad(X[2:4], Y[2:4], Margin(), ROWS[2:4])
+    part = alone.value_and_grad(Samples(X[2:4], Y[2:4], ROWS[2:4]), Margin())
     torch.testing.assert_close(part.gradient, first.gradient[2:4], rtol=1e-3, atol=1e-5)
     assert surface.cost.counts["calls"] == 2 * 4 * len(X)
 
@@ -217,9 +218,9 @@ def test_a_search_after_transfer_begins_where_the_bare_network_is_furthest_wrong
     assert torch.equal(approach.start(ONE, threat, NOISE, 0), start[2:3])
     assert dict(surface.cost.counts) == spent
     assert not torch.equal(approach.start(SAMPLES, threat, NOISE, 1), start)
-    reading = surface.value_and_grad(start, Y, CrossEntropy(), ROWS)
+    reading = surface.value_and_grad(Samples(start, Y, ROWS), CrossEntropy())
     straight = StraightThrough().bind(target, NOISE).surface
-    wanted = straight.value_and_grad(start, Y, CrossEntropy(), ROWS)
+    wanted = straight.value_and_grad(Samples(start, Y, ROWS), CrossEntropy())
     torch.testing.assert_close(reading.gradient, wanted.gradient)
 
 
@@ -236,9 +237,9 @@ def test_a_search_after_a_transient_begins_where_a_solve_passes_nearest_to_anoth
     # Each row's start is its own, and each draw's another.
     torch.testing.assert_close(approach.start(ONE, threat, NOISE, 0), start[2:3])
     assert not torch.equal(approach.start(SAMPLES, threat, NOISE, 1), start)
-    reading = surface.value_and_grad(start, Y, CrossEntropy(), ROWS)
+    reading = surface.value_and_grad(Samples(start, Y, ROWS), CrossEntropy())
     exact = ThroughSolverView().bind(target, NOISE).surface
-    wanted = exact.value_and_grad(start, Y, CrossEntropy(), ROWS)
+    wanted = exact.value_and_grad(Samples(start, Y, ROWS), CrossEntropy())
     assert torch.equal(reading.gradient, wanted.gradient)
 
 
@@ -249,9 +250,9 @@ def test_attacks_that_begin_at_random_begin_where_the_view_says():
         surface = approach.surface
         climbed = surface.value_and_grad
 
-        def noted(x, *more, visited=visited, climbed=climbed):
-            visited.append(x)
-            return climbed(x, *more)
+        def noted(samples, *more, visited=visited, climbed=climbed):
+            visited.append(samples.images)
+            return climbed(samples, *more)
 
         surface.value_and_grad = noted
         attack.perturb(approach, SAMPLES, threat, NOISE)

@@ -71,7 +71,7 @@ def test_the_others_are_attacked_as_if_it_were_not_there(name, threat):
 def test_a_gradient_that_is_no_number_is_no_direction_and_is_noted():
     x, y = images()
     surface, rows = network_surface(rooted), torch.arange(COUNT) + 40
-    gradient = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
+    gradient = surface.value_and_grad(Samples(x, y, rows), CrossEntropy()).gradient
     assert not gradient[BLACK].any()
     assert gradient[:BLACK].flatten(1).abs().amax(1).gt(0).all()
     assert surface.cost.undirected == {40 + BLACK}

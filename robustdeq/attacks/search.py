@@ -199,8 +199,8 @@ class Search:
         if not len(points):
             none = points.x.new_zeros(0)
             return Reading(none, none[:, None], points.x)
-        samples, towards = points.samples, None if target is None else target[points.index]
-        reading = look(points.x, samples.labels, objective, samples.positions, towards)
+        towards = None if target is None else target[points.index]
+        reading = look(points.samples.moved(points.x), objective, towards)
         found = slice(None) if inside is None else inside
         self._found.observe(
             points.index[found], points.x[found], reading.value[found], reading.logits[found]

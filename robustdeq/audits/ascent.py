@@ -32,7 +32,7 @@ def ascent(
     """
     x = start.clamp(room, 1.0 - room)
     for _ in range(steps + 1):
-        gradient = surface.value_and_grad(x, case.y, objective, case.rows, towards).gradient
+        gradient = surface.value_and_grad(case.samples.moved(x), objective, towards).gradient
         assert gradient is not None
         yield x, gradient
         ahead = x + _STEP * float(case.threat.eps) * case.threat.steepest(gradient)

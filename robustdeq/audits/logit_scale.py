@@ -48,9 +48,8 @@ class LogitScale(Audit):
         if not n:
             return []
         samples = case.samples.select(right)
-        x, y, rows = samples.images, samples.labels, samples.positions
         surface = Defended().bind(case.target, case.noise).surface
-        reading = surface.value(x, y, CrossEntropy(), rows)
+        reading = surface.value(samples, CrossEntropy())
         apart = spread(reading.logits)
         flat = _flat(surface, samples)
         scaled = (apart < _SMALL) | (apart > _LARGE)
@@ -70,10 +69,9 @@ def _flat(surface: Surface, samples: Samples) -> Bool[Tensor, " n"]:
 
     A missing gradient is no matter of scale, and has a flag of its own.
     """
-    x, y, rows = samples.images, samples.labels, samples.positions
     try:
-        gradient = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
+        gradient = surface.value_and_grad(samples, CrossEntropy()).gradient
     except MissingGradient:
-        return torch.zeros_like(y, dtype=torch.bool)
+        return torch.zeros_like(samples.labels, dtype=torch.bool)
     assert gradient is not None
     return (gradient == 0).flatten(1).all(1)

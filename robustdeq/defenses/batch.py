@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from robustdeq.samples import Samples
 from robustdeq.threats.base import ThreatModel
 
 
@@ -16,3 +17,8 @@ class Batch:
     y: Int[Tensor, " batch"]
     rows: Int[Tensor, " batch"]
     threat: ThreatModel
+
+    @property
+    def samples(self) -> Samples:
+        """The same without the threat."""
+        return Samples(self.x, self.y, self.rows)

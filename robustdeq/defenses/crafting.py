@@ -9,15 +9,13 @@ from robustdeq.attacks.base import Attack
 from robustdeq.defenses.base import Batch, DefendedModel
 from robustdeq.noise import TrainingNoise
 from robustdeq.objectives.base import Objective
-from robustdeq.samples import Samples
 from robustdeq.surface import Surface
 
 
 def found_by(attack: Attack, target: DefendedModel, batch: Batch, noise: TrainingNoise) -> Tensor:
     """What an attack puts forward first (B, *image) against the network under training."""
     surface, stream = target.defense.crafting_surface(target, noise), noise.stream.child("craft")
-    samples = Samples(batch.x, batch.y, batch.rows)
-    return attack.perturb(Approach(surface), samples, batch.threat, stream)[0]
+    return attack.perturb(Approach(surface), batch.samples, batch.threat, stream)[0]
 
 
 def ascend(
@@ -37,7 +35,7 @@ def ascend(
     """
     threat, size = batch.threat, float(batch.threat.eps * step)
     for _ in range(steps):
-        reading = surface.value_and_grad(x, batch.y, objective, batch.rows, target)
+        reading = surface.value_and_grad(batch.samples.moved(x), objective, target)
         assert reading.gradient is not None
         x = threat.project(x + size * threat.steepest(reading.gradient), batch.x)
     return x

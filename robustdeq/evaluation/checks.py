@@ -111,17 +111,17 @@ def _as_stated(target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor | No
 def gradient_findings(surface: Surface, samples: Samples) -> list[Finding]:
     """Does a gradient reach the input? Asked on clean images, with the loss of most attacks."""
     samples = samples.first(PREFLIGHT)
-    x, y, rows = samples.images, samples.labels, samples.positions
     try:
-        gradient = surface.value_and_grad(x, y, CrossEntropy(), rows).gradient
+        gradient = surface.value_and_grad(samples, CrossEntropy()).gradient
     except MissingGradient as error:
         return [Finding("missing-gradient", str(error))]
     assert gradient is not None
     lost = surface.cost.undirected
     none = int((gradient.flatten(1).abs().amax(1) == 0).sum()) - len(lost)
-    if none > DEAD * len(x):
-        return [Finding("zero-gradient", f"{none / len(x):.1%} of the clean images have none")]
-    return undirected(lost, len(x))
+    if none > DEAD * len(samples):
+        share = none / len(samples)
+        return [Finding("zero-gradient", f"{share:.1%} of the clean images have none")]
+    return undirected(lost, len(samples))
 
 
 def stage_findings(
@@ -178,21 +178,20 @@ def postflight(
 
 
 def view_mismatch(
-    surrogate: Surrogate,
-    target: Model,
-    x: Tensor,
-    rows: Tensor,
-    labels: Tensor,
-    salt: str = "",
+    surrogate: Surrogate, target: Model, judged: Samples, salt: str = ""
 ) -> list[Finding]:
-    """Did the attacker see the model that is judged? Asked cold, on its final inputs."""
-    if not len(x):
+    """Did the attacker see the model that is judged? Asked cold, on its final inputs.
+
+    Args:
+        judged: the final inputs, with the judge's labels.
+    """
+    if not len(judged):
         return []
-    seen = ask(target, _seen, surrogate, x, rows, NoiseStream(0, salt).child("judge"))
-    share = (seen != labels).float().mean().item()
+    seen = ask(target, _seen, surrogate, judged, NoiseStream(0, salt).child("judge"))
+    share = (seen != judged.labels).float().mean().item()
     if share <= MISMATCH:
         return []
-    return [Finding("view-mismatch", f"{share:.1%} of {len(x)} final inputs")]
+    return [Finding("view-mismatch", f"{share:.1%} of {len(judged)} final inputs")]
 
 
 def _rewriting(target: DefendedModel) -> str | None:
@@ -201,12 +200,12 @@ def _rewriting(target: DefendedModel) -> str | None:
 
 
 def _seen(
-    target: DefendedModel, surrogate: Surrogate, x: Tensor, rows: Tensor, noise: NoiseStream
+    target: DefendedModel, surrogate: Surrogate, samples: Samples, noise: NoiseStream
 ) -> Tensor:
     """The labels (B,) that a view shows."""
     surface = surrogate.bind(target, noise).surface
-    parts = zip(x.split(128), rows.split(128), strict=True)
-    return torch.cat([answers.labels(surface.view(*part, _LOGITS).logits) for part in parts])
+    seen = [surface.view(part.images, part.positions, _LOGITS) for part in samples.split(128)]
+    return torch.cat([answers.labels(view.logits) for view in seen])
 
 
 def _scale(logits: Tensor) -> float:

@@ -189,16 +189,12 @@ class Outcome:
                 self._judge.salt,
             )
             return  # the attacked and the judged model are two, by design
+        judged = Samples(crafted.x, verdict.labels, self._rows).select(attacked)
         for stage in self.trial.column.stages:
             if isinstance(stage.surrogate, Defended):
                 # Fast mode reads states that are on their way: the exact view has to match.
                 self._findings += view_mismatch(
-                    Defended(),
-                    self._roles.attacked,
-                    crafted.x[attacked],
-                    self._rows[attacked],
-                    verdict.labels[attacked],
-                    self._judge.salt,
+                    Defended(), self._roles.attacked, judged, self._judge.salt
                 )
 
     def _in_float64(self, x: Tensor, labels: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from robustdeq.models.anchored import AnchoredStates
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
 from robustdeq.surface import Reading
@@ -53,33 +54,23 @@ class EquilibriumSurface(StateSurface):
         self._best = BestStates(AnchoredStates)
         self._cold = through_solver_surface(model, prepare, self.cost)
 
-    def _value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
-        logits, state = self._deployed_logits(x, rows, self._best.under(objective))
-        value = objective.score(View(logits), y, target)
-        if rows is not None:
-            self._best.put(rows, state.z, value)
+    def _value(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
+        images, rows = samples.images, samples.positions
+        logits, state = self._deployed_logits(images, rows, self._best.under(objective))
+        value = objective.score(View(logits), samples.labels, target)
+        self._best.put(rows, state.z, value)
         return Reading(value, logits)
 
-    def _gradient(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
-        near = torch.arange(len(x), device=x.device)
-        if rows is not None:
-            near = near[~self._states.parted(rows)]
-        reading, exact = self._implicit(
-            x[near], y[near], objective, _take(rows, near), _take(target, near)
-        )
-        if len(near) == len(x) and bool(exact.all()):
+    def _gradient(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
+        near = (~self._states.parted(samples.positions)).nonzero()[:, 0]
+        reading, exact = self._implicit(samples.select(near), objective, _take(target, near))
+        if len(near) == len(samples) and bool(exact.all()):
             return reading
-        done = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        done = torch.zeros(len(samples), dtype=torch.bool, device=near.device)
         done[near[exact]] = True
         redo = (~done).nonzero()[:, 0]
-        steps = self._cold._gradient(
-            x[redo], y[redo], objective, _take(rows, redo), _take(target, redo)
-        )
-        return _joined(len(x), (near, reading), (redo, steps))
+        steps = self._cold._gradient(samples.select(redo), objective, _take(target, redo))
+        return _joined(len(samples), (near, reading), (redo, steps))
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         logits, state = self._deployed_logits(x, rows, self._states)
@@ -106,24 +97,23 @@ class EquilibriumSurface(StateSurface):
         return self._model.readout(adjoint.solve(problem, self._model.solver).z)
 
     def _implicit(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
+        self, samples: Samples, objective: Objective, target: Tensor | None
     ) -> tuple[Reading, Tensor]:
         """The reading with the implicit gradient, and which rows it is exact for."""
+        rows = samples.positions
         with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
+            leaf = samples.images.detach().requires_grad_()
             problem = self._problem(leaf, rows)
         state = self._states.solve(problem, self._solver, rows)
         with torch.enable_grad():
             z = state.z.clone().requires_grad_()
             logits = self._model.readout(z)
-            value = objective.score(View(logits), y, target)
+            value = objective.score(View(logits), samples.labels, target)
             g = gradient_of(value.sum(), z)
         adjoint_problem = AdjointProblem(problem, z, g)
-        warm = None if rows is None else self._adjoints.get(rows, g)
-        v = solve(adjoint_problem, self._adjoint_solver, warm=warm)
-        if rows is not None:
-            self._states.put(rows, state.z)
-            self._adjoints.put(rows, v.z)
+        v = solve(adjoint_problem, self._adjoint_solver, warm=self._adjoints.get(rows, g))
+        self._states.put(rows, state.z)
+        self._adjoints.put(rows, v.z)
         gradient = gradient_of(adjoint_problem.fz, leaf, v.z)
         reading = Reading(value.detach(), logits.detach(), gradient)
         return reading, state.converged & v.converged

@@ -11,6 +11,7 @@ from robustdeq.gradients import gradient_of, gradients_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.models.rows import RowStore
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
 from robustdeq.solvers.picard import Picard
@@ -70,21 +71,18 @@ class FastSurface(StateSurface):
         self._states, self._products = RowStore(), RowStore()
         self._best = BestStates(RowStore)
 
-    def _value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
-        z = self._solve(x, rows, self._best.under(objective))
+    def _value(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
+        rows = samples.positions
+        z = self._solve(samples.images, rows, self._best.under(objective))
         logits = self._model.readout(z)
-        value = objective.score(View(logits), y, target)
-        if rows is not None:
-            self._best.put(rows, z, value)
+        value = objective.score(View(logits), samples.labels, target)
+        self._best.put(rows, z, value)
         return Reading(value, logits)
 
-    def _gradient(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
+    def _gradient(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
+        rows = samples.positions
         with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
+            leaf = samples.images.detach().requires_grad_()
             problem = self._problem(leaf, rows)
         z = self._start(problem, rows)
         with torch.enable_grad():
@@ -92,19 +90,16 @@ class FastSurface(StateSurface):
             fz = problem(z)
             ahead = fz.detach().requires_grad_()
             logits = self._model.readout(ahead)
-            value = objective.score(View(logits), y, target)
+            value = objective.score(View(logits), samples.labels, target)
             g = gradient_of(value.sum(), ahead)
-        v = g if rows is None else g + self._products.get(rows, torch.zeros_like(g))
+        v = g + self._products.get(rows, torch.zeros_like(g))
         gradient, product = gradients_of(fz, (leaf, z), v)
-        if rows is not None:
-            self._states.put(rows, ahead.detach())
-            self._products.put(rows, product)
+        self._states.put(rows, ahead.detach())
+        self._products.put(rows, product)
         return Reading(value.detach(), logits.detach(), gradient)
 
-    def _start(self, problem: CellProblem, rows: Rows) -> Tensor:
+    def _start(self, problem: CellProblem, rows: Tensor) -> Tensor:
         """The state to look from: the last one, or a loosely solved one at the first visit."""
-        if rows is None:
-            return solve(problem, self._solver).z
         known = self._states.knows(rows)
         if bool(known.all()):
             return self._states.get(rows, problem.z0)
@@ -112,14 +107,13 @@ class FastSurface(StateSurface):
         first = solve(problem.select(fresh), self._solver).z
         return self._states.get(rows, problem.z0).index_copy(0, fresh, first)
 
-    def _solve(self, x: Tensor, rows: Rows, store: RowStore) -> Tensor:
+    def _solve(self, x: Tensor, rows: Tensor, store: RowStore) -> Tensor:
         problem = self._problem(x, rows)
-        warm = None if rows is None else store.get(rows, problem.z0)
-        return solve(problem, self._value_solver, warm=warm).z
+        return solve(problem, self._value_solver, warm=store.get(rows, problem.z0)).z
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         if rows is None:
-            return self._model.readout(self._start(self._problem(x, rows), rows))
+            return self._model.readout(solve(self._problem(x, rows), self._solver).z)
         return self._model.readout(self._solve(x, rows, self._states))
 
     def _differentiable(self, x: Tensor, rows: Rows) -> Tensor:

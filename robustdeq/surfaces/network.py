@@ -15,6 +15,7 @@ from robustdeq.errors import SpecError
 from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Reading, Surface
 
@@ -85,17 +86,13 @@ class NetworkSurface(Surface):
         """What is seen without a graph."""
         return View(self._logits(x, rows))
 
-    def _value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
+    def _value(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
         """The objective without a graph."""
-        view = self._view(x, rows, objective.needs)
-        return Reading(objective.score(view, y, target), view.logits)
+        view = self._view(samples.images, samples.positions, objective.needs)
+        return Reading(objective.score(view, samples.labels, target), view.logits)
 
     @abstractmethod
-    def _gradient(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
+    def _gradient(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
         """The objective and its gradient."""
 
     def view(self, x: Tensor, rows: Rows, needs: frozenset[str]) -> View:
@@ -104,19 +101,19 @@ class NetworkSurface(Surface):
             return self._view(x, rows, needs)
 
     def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+        self, samples: Samples, objective: Objective, target: Tensor | None = None
     ) -> Reading:
         self._require_readable(objective)
-        self.cost.add(calls=len(x))
+        self.cost.add(calls=len(samples))
         with torch.no_grad():
-            return self._value(x, y, objective, rows, target)
+            return self._value(samples, objective, target)
 
     def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None = None
+        self, samples: Samples, objective: Objective, target: Tensor | None = None
     ) -> Reading:
         self._require_readable(objective)
-        self.cost.add(calls=len(x))
-        return self._gradient(x, y, objective, rows, target)
+        self.cost.add(calls=len(samples))
+        return self._gradient(samples, objective, target)
 
     def differentiable_logits(self, x: Tensor) -> Tensor:
         self.cost.add(calls=len(x))
@@ -169,13 +166,11 @@ class AutogradSurface(NetworkSurface):
         super().__init__(cost)
         self._no_graph, self._graph = logits, differentiable
 
-    def _gradient(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
+    def _gradient(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
         with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            logits = self._differentiable(leaf, rows)
-            value = objective.score(View(logits), y, target)
+            leaf = samples.images.detach().requires_grad_()
+            logits = self._differentiable(leaf, samples.positions)
+            value = objective.score(View(logits), samples.labels, target)
             gradient = gradient_of(value.sum(), leaf)
         return Reading(value.detach(), logits.detach(), gradient)
 

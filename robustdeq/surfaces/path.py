@@ -7,6 +7,7 @@ from robustdeq.equilibrium import residual
 from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 from robustdeq.solvers.base import Memory
 from robustdeq.surface import Cost, Reading
 from robustdeq.surfaces.network import Prepare, Rows, StateSurface, unchanged
@@ -32,13 +33,11 @@ class PathSurface(StateSurface):
         super().__init__(model, prepare, cost)
         self._steps = steps
 
-    def _gradient(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
+    def _gradient(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
         with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            view = self._view(leaf, rows, objective.needs)
-            value = objective.score(view, y, target)
+            leaf = samples.images.detach().requires_grad_()
+            view = self._view(leaf, samples.positions, objective.needs)
+            value = objective.score(view, samples.labels, target)
             gradient = gradient_of(value.sum(), leaf)
         return Reading(value.detach(), view.logits.detach(), gradient)
 

@@ -10,6 +10,7 @@ from robustdeq.equilibrium import CellProblem
 from robustdeq.gradients import gradient_of
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 from robustdeq.solvers.base import solve
 from robustdeq.surface import Cost, Reading
 from robustdeq.surfaces.network import (
@@ -107,25 +108,23 @@ class SimultaneousSurface(StateSurface):
         super().__init__(model, prepare)
         self._steps = steps
 
-    def _gradient(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
+    def _gradient(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
         with torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            problem = self._problem(leaf, rows)
+            leaf = samples.images.detach().requires_grad_()
+            problem = self._problem(leaf, samples.positions)
         fixed = replace(problem, context=tuple(c.detach() for c in problem.context))
         z, s = problem.z0, torch.zeros_like(problem.z0)
         for _ in range(self._steps):
             with torch.enable_grad():
                 z = z.detach().requires_grad_()
                 fz = fixed(z)
-                value = objective.score(View(self._model.readout(z)), y, target)
+                value = objective.score(View(self._model.readout(z)), samples.labels, target)
                 g = gradient_of(value.sum(), z)
             z, s = fz.detach(), gradient_of(fz, z, s) + g
         with torch.enable_grad():
             gradient = gradient_of(problem(z), leaf, s)
         logits = self._model.readout(z)
-        return Reading(objective.score(View(logits), y, target), logits, gradient)
+        return Reading(objective.score(View(logits), samples.labels, target), logits, gradient)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         problem = self._problem(x, rows)

@@ -11,6 +11,7 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.base import Objective, View
+from robustdeq.samples import Samples
 from robustdeq.surface import Reading
 from robustdeq.surfaces.network import NetworkSurface, Rows
 from robustdeq.surrogates.base import Predictor, Sources, Surrogate, confirmed, positions
@@ -66,31 +67,31 @@ class _Differenced(NetworkSurface):
         self._draws, self._signs = noise.child("relaxed"), noise.child("directions")
         self._visits = 0
 
-    def _gradient(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Rows, target: Tensor | None
-    ) -> Reading:
-        reading = self._value(x, y, objective, rows, target)
+    def _gradient(self, samples: Samples, objective: Objective, target: Tensor | None) -> Reading:
+        reading = self._value(samples, objective, target)
+        x, rows = samples.images, samples.positions
         step, directions = float(self._differences.step), self._directions(x, rows)
         count = directions.shape[1]
         offsets = torch.cat([directions, -directions], dim=1) * step  # (B, 2n, pixels)
         near = (x.flatten(1)[:, None] + offsets).reshape(-1, *x.shape[1:])
         who = torch.arange(len(x), device=x.device).repeat_interleave(2 * count)
-        logits = self._answers(near, positions(x, rows)[who])
-        values = objective.score(View(logits), y[who], None if target is None else target[who])
+        logits = self._answers(near, rows[who])
+        towards = None if target is None else target[who]
+        values = objective.score(View(logits), samples.labels[who], towards)
         self.cost.add(calls=len(near))
         up, down = values.reshape(len(x), 2, count).unbind(1)
         slopes = (up - down) / (2 * step)
         gradient = torch.einsum("bn,bnp->bp", slopes, directions) / directions.square().sum(1)
         return reading._replace(gradient=gradient.reshape(x.shape))
 
-    def _directions(self, x: Tensor, rows: Rows) -> Tensor:
+    def _directions(self, x: Tensor, rows: Tensor) -> Tensor:
         """(B, n, pixels)."""
         pixels = x[0].numel()
         if pixels <= self._differences.directions:
             return torch.eye(pixels, device=x.device).expand(len(x), -1, -1)
         self._visits += 1
         shape = (self._differences.directions, pixels)
-        return self._signs.signs(positions(x, rows), self._visits, shape)
+        return self._signs.signs(rows, self._visits, shape)
 
     def _logits(self, x: Tensor, rows: Rows) -> Tensor:
         return self._answers(x, positions(x, rows))

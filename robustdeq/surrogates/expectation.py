@@ -62,17 +62,15 @@ class _Expected(Surface):
         return View(torch.stack(seen).mean(0))
 
     def value(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
-        target: Tensor | None = None,
-    ) -> Reading:  # fmt: skip
-        return _mean(self._each(lambda each: each.surface.value(x, y, objective, rows, target)))
+        self, samples: Samples, objective: Objective, target: Tensor | None = None
+    ) -> Reading:
+        return _mean(self._each(lambda each: each.surface.value(samples, objective, target)))
 
     def raw_value_and_grad(
-        self, x: Tensor, y: Tensor, objective: Objective, rows: Tensor | None,
-        target: Tensor | None = None,
-    ) -> Reading:  # fmt: skip
+        self, samples: Samples, objective: Objective, target: Tensor | None = None
+    ) -> Reading:
         return _mean(
-            self._each(lambda each: each.surface.value_and_grad(x, y, objective, rows, target))
+            self._each(lambda each: each.surface.value_and_grad(samples, objective, target))
         )
 
     def differentiable_logits(self, x: Tensor) -> Tensor:

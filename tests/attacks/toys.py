@@ -33,15 +33,15 @@ class ToySurface(Surface):
         with torch.no_grad():
             return View(self.logits(x))
 
-    def value(self, x, y, objective, rows, target=None):
-        view = self.view(x, rows, objective.needs)
-        return Reading(objective(view, y, target), view.logits)
+    def value(self, samples, objective, target=None):
+        view = self.view(samples.images, samples.positions, objective.needs)
+        return Reading(objective(view, samples.labels, target), view.logits)
 
-    def raw_value_and_grad(self, x, y, objective: Objective, rows, target=None):
-        self.cost.add(forward=len(x), vjp=len(x))
-        x = x.detach().requires_grad_()
+    def raw_value_and_grad(self, samples, objective: Objective, target=None):
+        self.cost.add(forward=len(samples), vjp=len(samples))
+        x = samples.images.detach().requires_grad_()
         logits = self.logits(x)
-        value = objective(View(logits), y, target)
+        value = objective(View(logits), samples.labels, target)
         (gradient,) = torch.autograd.grad(value.sum(), x)
         return Reading(value.detach(), logits.detach(), gradient)
 

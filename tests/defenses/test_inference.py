@@ -151,7 +151,8 @@ def target(defense):
 
 
 def gradient(view, defended):
-    return view.bind(defended, NOISE).surface.value_and_grad(X, Y, CrossEntropy(), ROWS).gradient
+    surface = view.bind(defended, NOISE).surface
+    return surface.value_and_grad(Samples(X, Y, ROWS), CrossEntropy()).gradient
 
 
 EXACT = gradient(ThroughSolverView(), target(Vanilla()))
@@ -264,7 +265,7 @@ class TestGradient:
         read = features(target(Unstated(Vanilla()))).read(weight, 0.0)
         assert isinstance(read.defense, Binary)
         surface = Defended().bind(read, NOISE).surface
-        found = surface.value_and_grad(X, zeros, CrossEntropy(), ROWS).gradient
+        found = surface.value_and_grad(Samples(X, zeros, ROWS), CrossEntropy()).gradient
         leaf = X.clone().requires_grad_()
         scores = through_solvers(read.classifier)(leaf) @ weight
         close(found, torch.autograd.grad(softplus(scores).sum(), leaf)[0])

@@ -16,6 +16,7 @@ from robustdeq.models.lyapunov import Level, LyapunovFunction, LyapunovProjectio
 from robustdeq.models.projected import ProjectedLayer
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.margin import Margin
+from robustdeq.samples import Samples
 from robustdeq.solvers.base import solve
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates.defended import Defended
@@ -213,7 +214,7 @@ class TestViews:
         target = DefendedModel(LyaDEQ(), network("layer"), {})
         readings = [
             view.bind(target, NoiseStream(0)).surface.value_and_grad(
-                SPLIT.images, SPLIT.labels, Margin(), ROWS
+                Samples(SPLIT.images, SPLIT.labels, ROWS), Margin()
             )
             for view in (Defended(), RelaxedProjection("identity"))
         ]

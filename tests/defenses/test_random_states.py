@@ -14,6 +14,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import SpecError
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.samples import Samples
 from robustdeq.testing.toys import TASK, toy_images
 from robustdeq.threats.linf import Linf
 from robustdeq.training.central import build
@@ -91,7 +92,8 @@ def test_each_step_of_a_random_attack_draws_afresh():
     defense = RandomStates(BASE, in_attack=True)
     surface = defense.crafting_surface(target(defense), NOISE)
     first, second = (
-        surface.value_and_grad(SPLIT.images, SPLIT.labels, CrossEntropy(), ROWS) for _ in range(2)
+        surface.value_and_grad(Samples(SPLIT.images, SPLIT.labels, ROWS), CrossEntropy())
+        for _ in range(2)
     )
     assert not torch.equal(first.value, second.value)
 

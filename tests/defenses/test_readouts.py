@@ -16,6 +16,7 @@ from robustdeq.errors import SpecError
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
+from robustdeq.samples import Samples
 from robustdeq.solvers.picard import Picard
 from robustdeq.surrogates.defended import Defended
 from robustdeq.surrogates.through_defence import soft_sign
@@ -120,7 +121,7 @@ def test_an_attack_pays_for_every_evaluation_of_the_cell(defense, calibration, e
     subject = target(defense, **calibration)
     surface = Defended().bind(subject, NoiseStream(0)).surface
     images, y = SPLIT.images.double(), SPLIT.labels
-    surface.value(images, y, CrossEntropy(), ROWS)
+    surface.value(Samples(images, y, ROWS), CrossEntropy())
     assert surface.cost.counts["forward"] == evaluations * len(images)
 
 

@@ -28,8 +28,8 @@ from robustdeq.data.digits import Digits
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.column import Column
 from robustdeq.notebook import load_model
-from robustdeq.results.audit import verdict
 from robustdeq.results.flags import find_flag
+from robustdeq.results.reports.audits import verdict
 from robustdeq.testing.impostors import ZOO
 from robustdeq.threats.linf import Linf
 

@@ -25,7 +25,7 @@ from robustdeq.adjoints.unrolled import Unrolled
 from robustdeq.defenses.base import Defense
 from robustdeq.defenses.sparse_weight_tied import SparseWeightTied
 from robustdeq.defenses.weight_tied import WeightTied
-from robustdeq.results.markdown import table
+from robustdeq.results.formats.markdown import table
 
 SIZES = ((8, 4), (8, 16))  # channels and depth L; injections need a multiple of 8
 DENSITIES = (0.5, 0.25)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import stdtrit
 
-from robustdeq.results.statistics import (
+from robustdeq.results.boards.statistics import (
     Difference,
     Interval,
     difference_of_defenses,

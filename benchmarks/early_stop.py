@@ -24,7 +24,7 @@ from robustdeq.defenses.mdeq import MDEQ
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import find_entry
-from robustdeq.results.markdown import table
+from robustdeq.results.formats.markdown import table
 from robustdeq.training.central import train
 from robustdeq.training.clients import cut
 

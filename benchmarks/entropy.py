@@ -28,7 +28,7 @@ from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.objectives.margin import Margin
-from robustdeq.results.markdown import table
+from robustdeq.results.formats.markdown import table
 from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 

@@ -23,7 +23,7 @@ from robustdeq.models.equilibrium_network import require_equilibrium
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.dlr import DLR
 from robustdeq.objectives.margin import Margin
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import digest
 from robustdeq.training.trained import ensure_trained, load_model
 

@@ -38,7 +38,7 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.precision import full_precision
-from robustdeq.results.files import write
+from robustdeq.results.store.files import write
 from robustdeq.threats.linf import Linf
 from robustdeq.training.central import build, train
 from robustdeq.training.checkpoint import load_checkpoint, save_checkpoint

@@ -40,7 +40,7 @@ from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.registry import find
-from robustdeq.results.statistics import newcombe, paired_counts
+from robustdeq.results.boards.statistics import newcombe, paired_counts
 from robustdeq.samples import Samples
 from robustdeq.spec import digest
 from robustdeq.testing.impostors import ZOO, Form, Impostor

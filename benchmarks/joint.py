@@ -32,7 +32,7 @@ from robustdeq.data.base import Split
 from robustdeq.evaluation.judge import Judge
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
-from robustdeq.results.markdown import per_cent, table
+from robustdeq.results.formats.markdown import per_cent, table
 from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 

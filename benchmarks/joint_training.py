@@ -26,8 +26,8 @@ from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import find_entry
 from robustdeq.objectives.margin import Margin
-from robustdeq.results.markdown import table
-from robustdeq.results.store import ResultStore
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import digest
 from robustdeq.training.trained import ensure_trained, find_trained, load_model
 

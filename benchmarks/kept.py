@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from torch import nn
 
-from robustdeq.results.files import read_text, write
+from robustdeq.results.store.files import read_text, write
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "runs"

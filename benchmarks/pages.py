@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from robustdeq.results.files import write
+from robustdeq.results.store.files import write
 
 
 def page_parser(doc: str | None) -> ArgumentParser:

@@ -33,7 +33,7 @@ from robustdeq.models.explicit import ExplicitClassifier
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.objectives.dlr import DLR
-from robustdeq.results.statistics import at_least_as_strong, newcombe, paired_counts
+from robustdeq.results.boards.statistics import at_least_as_strong, newcombe, paired_counts
 from robustdeq.samples import Samples
 from robustdeq.surfaces.network import network_surface
 from robustdeq.surrogates.defended import Defended

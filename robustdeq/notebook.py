@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustdeq.errors import UnknownName
-from robustdeq.results.compare import Paired
-from robustdeq.results.compare import compare as compare_entrants
-from robustdeq.results.leaderboard import Standing
-from robustdeq.results.leaderboard import leaderboard as standings
-from robustdeq.results.record import Record
-from robustdeq.results.store import ResultStore
+from robustdeq.results.boards.compare import Paired
+from robustdeq.results.boards.compare import compare as compare_entrants
+from robustdeq.results.boards.leaderboard import Standing
+from robustdeq.results.boards.leaderboard import leaderboard as standings
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
 
 if TYPE_CHECKING:
     from numpy import ndarray

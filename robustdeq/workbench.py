@@ -12,8 +12,8 @@ from robustdeq.evaluation.trial import Trial
 from robustdeq.hints import hint
 from robustdeq.progress import Progress, unseen
 from robustdeq.registry import plugin_options
-from robustdeq.results.record import Record
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.training.trained import find_trained, load_model, require_trained
 
 

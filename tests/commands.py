@@ -9,7 +9,7 @@ from pathlib import Path
 
 from robustdeq.cli import main
 from robustdeq.evaluation.protocol import load_protocol
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 TINY = f"""
 name = "tiny"

@@ -19,7 +19,7 @@ from robustdeq.evaluation.roster import default_entries
 from robustdeq.kinds import CONTRACTS
 from robustdeq.registry import names
 from robustdeq.results.flags import FLAGS
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -13,10 +13,10 @@ from robustdeq.evaluation.roster import default_entries
 from robustdeq.goals.cost import Cost
 from robustdeq.goals.map import Map
 from robustdeq.results import ResultStore, check_boards
-from robustdeq.results.audit import audits
-from robustdeq.results.evidence import gather
+from robustdeq.results.boards.evidence import gather
 from robustdeq.results.flags import find_flag
-from robustdeq.results.times import times
+from robustdeq.results.reports.audits import audits
+from robustdeq.results.reports.times import times
 from robustdeq.training.trained import load_model
 
 REPOSITORY = Path(__file__).parents[1]

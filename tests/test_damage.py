@@ -16,8 +16,8 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import StoreError
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import load_entries
-from robustdeq.results import store
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store import result_store as store
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.training.central import build
 from robustdeq.training.checkpoint import save_checkpoint
 

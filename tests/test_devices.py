@@ -33,7 +33,7 @@ from robustdeq.evaluation.trial import Trial
 from robustdeq.models.rows import RowStore
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 from robustdeq.testing.subject import Subject, registered_chains

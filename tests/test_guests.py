@@ -10,7 +10,7 @@ from robustdeq.defenses.base import Defense
 from robustdeq.engines.pools import guests
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.crafting import Crafter
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 DEFENSE = """
 import os

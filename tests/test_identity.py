@@ -17,8 +17,8 @@ from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import SpecError
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.progress import PLAIN
-from robustdeq.results.identity import entrant_id, on_data, trial_id
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.identity import entrant_id, on_data, trial_id
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import encode
 from robustdeq.testing.toys import toy_data
 

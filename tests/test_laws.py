@@ -37,8 +37,8 @@ from robustdeq.evaluation.evaluate import evaluate
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream
-from robustdeq.results.leaderboard import leaderboard
-from robustdeq.results.store import ResultStore
+from robustdeq.results.boards.leaderboard import leaderboard
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard

@@ -4,7 +4,7 @@ import pytest
 from commands import TINY, prepare, run
 from test_guests import by_chain
 
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 # To be misread as one class, and as no other.
 GOAL = """

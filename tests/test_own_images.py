@@ -7,8 +7,8 @@ from PIL import Image
 
 from robustdeq.data.image_folder import ImageFolder
 from robustdeq.evaluation.protocol import load_protocol
-from robustdeq.results.protocol import places
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.protocol import places
+from robustdeq.results.store.result_store import ResultStore
 
 PROTOCOL = """
 name = "own"

@@ -11,7 +11,7 @@ from results.examples import add, protocol, survivors
 
 from robustdeq.engines.workers import require_sendable, starting
 from robustdeq.errors import SpecError
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 COMMAND = """
 import sys

@@ -19,7 +19,7 @@ from robustdeq.engines import matrix
 from robustdeq.entrant import Entrant
 from robustdeq.errors import ContractViolation, SpecError
 from robustdeq.registry import load_file
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import canonical, decode, encode
 from robustdeq.training.central import build
 from robustdeq.training.trained import require_same

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from commands import ENTRANTS, TINY, is_sentence, prepare, run, samples, stamps
 
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.training import central
 from robustdeq.training.step import optimise
 

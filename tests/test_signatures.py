@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 STORE = ResultStore(Path(__file__).parents[1] / "results")
 NETWORKS = ("vanilla", "adversarial-training/vanilla", "trades/vanilla")

@@ -19,7 +19,7 @@ from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject
 from robustdeq.attacks.pgd import PGD
 from robustdeq.engines.chunks import chunk_size, state_size
 from robustdeq.noise import NoiseStream
-from robustdeq.results.markdown import table
+from robustdeq.results.formats.markdown import table
 from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 

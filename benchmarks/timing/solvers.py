@@ -21,7 +21,7 @@ from benchmarks.timing.residual import ResidualCell
 from benchmarks.timing.slow_cell import spectral_radius
 from robustdeq.equilibrium import CellProblem, residual
 from robustdeq.noise import NoiseStream
-from robustdeq.results.markdown import per_cent, table
+from robustdeq.results.formats.markdown import per_cent, table
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
 from robustdeq.solvers.picard import Picard

@@ -37,8 +37,8 @@ from robustdeq.defenses.fgsm_training import FgsmTraining
 from robustdeq.defenses.persistent_training import PersistentTraining
 from robustdeq.entrant import Entrant
 from robustdeq.models.deq import DEQClassifier
-from robustdeq.results.markdown import per_cent, table
-from robustdeq.results.statistics import defense_interval
+from robustdeq.results.boards.statistics import defense_interval
+from robustdeq.results.formats.markdown import per_cent, table
 from robustdeq.surface import Cost
 from robustdeq.surfaces.network import counted
 from robustdeq.training.central import build

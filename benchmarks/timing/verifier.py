@@ -13,7 +13,7 @@ from torch import Tensor
 
 from robustdeq.equilibrium import residual
 from robustdeq.models.deq import DEQClassifier
-from robustdeq.results.statistics import at_least_as_strong, newcombe, paired_counts
+from robustdeq.results.boards.statistics import at_least_as_strong, newcombe, paired_counts
 
 Survival = NDArray[np.bool_]  # (n,), or (seeds, n): True where the image is still classified right
 

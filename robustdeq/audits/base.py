@@ -13,7 +13,7 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.judge import Judge
 from robustdeq.noise import NoiseStream
 from robustdeq.registry import Plugin
-from robustdeq.results.draft import Draft
+from robustdeq.results.store.draft import Draft
 from robustdeq.samples import Samples
 from robustdeq.spec import digest
 from robustdeq.threats.base import ThreatModel

@@ -14,8 +14,8 @@ from robustdeq.errors import Unchecked
 from robustdeq.evaluation.checks import gradient_findings, postflight
 from robustdeq.evaluation.sides import sides
 from robustdeq.registry import find, names
-from robustdeq.results.draft import Draft
-from robustdeq.results.statistics import holm
+from robustdeq.results.boards.statistics import holm
+from robustdeq.results.store.draft import Draft
 from robustdeq.samples import Samples
 from robustdeq.spec import digest, encode
 from robustdeq.surrogates.defended import Defended

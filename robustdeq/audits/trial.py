@@ -11,8 +11,8 @@ from robustdeq.evaluation.bench import Bench, Guard
 from robustdeq.evaluation.trial import Trial
 from robustdeq.progress import Progress, unseen
 from robustdeq.registry import names
-from robustdeq.results.record import Record
-from robustdeq.results.tables import AUDIT
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.tables import AUDIT
 
 
 def audit(

@@ -73,7 +73,7 @@ def _audit(options: Namespace) -> int:
     from robustdeq.evaluation.column import Column
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.evaluation.trial import Trial
-    from robustdeq.results.audit import audit_text
+    from robustdeq.results.reports.audits import audit_text
 
     own = own_defenses(options.plugin)
     if options.entrant is None and not own:

@@ -8,8 +8,8 @@ from pathlib import Path
 from robustdeq.cli.options import add_results, protocol_of
 from robustdeq.errors import StoreError
 from robustdeq.hints import hint
-from robustdeq.results.files import write
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.files import write
+from robustdeq.results.store.result_store import ResultStore
 
 
 def add(commands: argparse._SubParsersAction) -> None:

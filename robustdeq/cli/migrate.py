@@ -31,7 +31,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 
 def _migrate(options: Namespace) -> int:
-    from robustdeq.results.migration import migrate, slices
+    from robustdeq.results.store.migration import migrate, slices
 
     wanted = slices(options.folder)
     done = migrate(options.folder, _training_digests(wanted, options.protocol))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from robustdeq.errors import SpecError, TrialsFailed, UnknownName
 from robustdeq.hints import hint
 from robustdeq.progress import PLAIN
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

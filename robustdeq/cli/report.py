@@ -9,8 +9,8 @@ from pathlib import Path
 from robustdeq.cli.options import add_results, protocol_of
 from robustdeq.errors import SpecError
 from robustdeq.registry import find, names
-from robustdeq.results.files import write
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.files import write
+from robustdeq.results.store.result_store import ResultStore
 
 _LOOKS = ("times", "audits")
 
@@ -36,8 +36,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _report(options: Namespace) -> int:
     from robustdeq.results import report
-    from robustdeq.results.audit import audits
-    from robustdeq.results.times import times
+    from robustdeq.results.reports.audits import audits
+    from robustdeq.results.reports.times import times
 
     store = ResultStore(options.results)
     if options.of:

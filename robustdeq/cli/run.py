@@ -16,7 +16,7 @@ from robustdeq.cli.options import (
     refuse_failures,
     tell_changes,
 )
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 if TYPE_CHECKING:
     from robustdeq.entrant import Entrant

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from robustdeq.errors import AlreadyStored
 from robustdeq.progress import Display
-from robustdeq.results.draft import Draft
-from robustdeq.results.record import Record
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.draft import Draft
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from robustdeq.evaluation.attempt import Attempt
 from robustdeq.evaluation.checks import Finding
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.base import Deployment, Prediction
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.surface import Cost
 from robustdeq.surroundings import own_surroundings
 from robustdeq.training.trained import load_model

@@ -15,7 +15,7 @@ from robustdeq.evaluation.adaptive import derived_columns
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.evaluation.trial import Trial
 from robustdeq.progress import Display
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.training.loops.base import check
 from robustdeq.training.trained import find_trained
 

@@ -14,7 +14,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import StoreError
 from robustdeq.evaluation.protocol import Protocol
 from robustdeq.progress import Display
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.training.trained import ensure_trained, require_same
 
 

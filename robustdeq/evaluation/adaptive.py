@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from robustdeq.defenses.base import Defense, Wrapper
 from robustdeq.evaluation.column import Column
-from robustdeq.results.protocol import derived_column
+from robustdeq.results.store.protocol import derived_column
 from robustdeq.spec import decode, encode
 from robustdeq.surrogates.after_transfer import AfterTransfer
 from robustdeq.surrogates.base import Surrogate

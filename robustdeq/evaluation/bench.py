@@ -21,8 +21,8 @@ from robustdeq.evaluation.remote import Model, ask
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.base import Deployment
 from robustdeq.precision import is_full
-from robustdeq.results.draft import Draft
-from robustdeq.results.record import Record
+from robustdeq.results.store.draft import Draft
+from robustdeq.results.store.record import Record
 from robustdeq.version import __version__
 
 

@@ -14,7 +14,7 @@ from robustdeq.data.checks import check_first
 from robustdeq.entrant import Entrant
 from robustdeq.errors import DataError, SpecError
 from robustdeq.registry import Plugin
-from robustdeq.results.protocol import places
+from robustdeq.results.store.protocol import places
 from robustdeq.surrogates.base import Surrogate
 from robustdeq.surrogates.defended import Defended
 
@@ -36,7 +36,7 @@ class Column:
         images: the first n images of the slice only; None attacks all. Fewer than the protocol has
             leaves the row unranked.
         order: which images are the first, those of the "file" or of one fixed permutation,
-            "shuffled" (see `robustdeq.results.protocol.places`). Files may be sorted by class.
+            "shuffled" (`robustdeq.results.store.protocol.places`). Files may be sorted by class.
         sources: the networks that `transfer` views of this column climb, none of them ranked.
         goal: what the attack aims at, a file of `robustdeq.goals`: "label" is to be misread.
         audits: of an audit, those that do not come with the package, each with its content.

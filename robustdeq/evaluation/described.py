@@ -8,7 +8,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.evaluation.adaptive import derived_views
 from robustdeq.evaluation.column import Column
 from robustdeq.evaluation.trial import Trial
-from robustdeq.results.record import SCHEMA
+from robustdeq.results.store.record import SCHEMA
 from robustdeq.spec import encode
 from robustdeq.threats.base import ThreatModel
 from robustdeq.version import SEMANTICS

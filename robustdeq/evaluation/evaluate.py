@@ -10,7 +10,7 @@ from robustdeq.evaluation.refusal import refusal
 from robustdeq.evaluation.remote import Model, ask, derived
 from robustdeq.evaluation.trial import Trial
 from robustdeq.progress import Progress, unseen
-from robustdeq.results.record import Record
+from robustdeq.results.store.record import Record
 from robustdeq.surroundings import own_surroundings
 
 

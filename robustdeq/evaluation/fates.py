@@ -10,7 +10,7 @@ from torch import Tensor, full_like
 
 from robustdeq.answers import margin
 from robustdeq.evaluation.judge import Verdict
-from robustdeq.results.tables import AUDIT
+from robustdeq.results.store.tables import AUDIT
 from robustdeq.threats.base import ThreatModel
 
 KEPT_IMAGES = 32
@@ -40,7 +40,7 @@ class Fate:
 
 
 def samples(fate: Fate) -> pa.Table:
-    """A row for each image: see `robustdeq.results.tables.SAMPLES`."""
+    """A row for each image: see `robustdeq.results.store.tables.SAMPLES`."""
     clean, verdict = fate.clean.prediction, fate.adversarial.prediction
     columns = {
         "index": fate.rows,

@@ -31,8 +31,8 @@ from robustdeq.evaluation.remote import Model, ask, derived
 from robustdeq.evaluation.sides import sides
 from robustdeq.evaluation.width import require_width
 from robustdeq.progress import Progress
-from robustdeq.results.protocol import view_label
-from robustdeq.results.record import Record
+from robustdeq.results.store.protocol import view_label
+from robustdeq.results.store.record import Record
 from robustdeq.samples import Samples
 from robustdeq.spec import encode
 from robustdeq.surrogates.defended import Defended

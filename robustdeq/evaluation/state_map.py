@@ -11,7 +11,7 @@ from robustdeq.answers import labels
 from robustdeq.defenses.base import DefendedModel
 from robustdeq.equilibrium import residual
 from robustdeq.evaluation.remote import Model, ask
-from robustdeq.results.tables import STATES
+from robustdeq.results.store.tables import STATES
 from robustdeq.surrogates.base import network_behind
 
 JUDGED = (0, 1, 2, 3, 4, 6, 8, 12, 16)  # step numbers; the answer itself follows as the last

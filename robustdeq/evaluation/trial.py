@@ -5,7 +5,7 @@ from typing import Any
 
 from robustdeq.entrant import Entrant
 from robustdeq.evaluation.column import Column
-from robustdeq.results.identity import trial_id
+from robustdeq.results.store.identity import trial_id
 from robustdeq.spec import encode
 from robustdeq.threats.base import ThreatModel
 

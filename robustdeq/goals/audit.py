@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from robustdeq.data.base import Split
     from robustdeq.evaluation.bench import Bench
     from robustdeq.evaluation.trial import Trial
-    from robustdeq.results.record import Record
+    from robustdeq.results.store.record import Record
 
 _ROUNDING = 1e-6  # of a figure that is computed again
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from robustdeq.evaluation.judge import Judge
     from robustdeq.evaluation.outcome import Outcome
     from robustdeq.evaluation.trial import Trial
-    from robustdeq.results.record import Record
-    from robustdeq.results.store import ResultStore
+    from robustdeq.results.store.record import Record
+    from robustdeq.results.store.result_store import ResultStore
     from robustdeq.samples import Samples
 
 

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from robustdeq.goals.base import Goal
-from robustdeq.results.markdown import per_cent, plain, table
-from robustdeq.results.record import Record
-from robustdeq.results.store import ResultStore
-from robustdeq.results.tables import to_numpy
+from robustdeq.results.formats.markdown import per_cent, plain, table
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.store.tables import to_numpy
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from robustdeq.goals.base import Goal
-from robustdeq.results.markdown import NONE, per_cent, table
-from robustdeq.results.record import Record
-from robustdeq.results.store import ResultStore
-from robustdeq.results.tables import to_numpy
+from robustdeq.results.formats.markdown import NONE, per_cent, table
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.store.tables import to_numpy
 
 if TYPE_CHECKING:
     from robustdeq.evaluation.outcome import Outcome

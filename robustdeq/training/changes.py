@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from robustdeq.entrant import Entrant
-from robustdeq.results.files import read_text
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.files import read_text
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import encode
 from robustdeq.training.trained import find_trained
 

@@ -9,7 +9,7 @@ from safetensors.torch import load, save
 from torch import nn
 
 from robustdeq.errors import CheckpointError
-from robustdeq.results.files import write
+from robustdeq.results.store.files import write
 
 _PICKLES = (b"PK\x03\x04", b"\x80")  # a zip archive of torch.save, a bare pickle
 

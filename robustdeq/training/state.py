@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from robustdeq.errors import CheckpointError
-from robustdeq.results.files import write
+from robustdeq.results.store.files import write
 
 Weights = dict[str, Tensor]
 

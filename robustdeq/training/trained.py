@@ -19,8 +19,8 @@ from robustdeq.noise import NoiseStream
 from robustdeq.precision import full_precision
 from robustdeq.progress import Progress, unseen
 from robustdeq.registry import plugin_options
-from robustdeq.results.files import read_text, write
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.files import read_text, write
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import encode
 from robustdeq.training.central import build
 from robustdeq.training.checkpoint import load_checkpoint, save_checkpoint

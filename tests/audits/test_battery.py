@@ -16,7 +16,7 @@ from robustdeq.audits.gradient import Gradient
 from robustdeq.audits.logit_scale import LogitScale
 from robustdeq.errors import StoreError, UnknownName
 from robustdeq.evaluation.column import Stage
-from robustdeq.results.draft import Draft
+from robustdeq.results.store.draft import Draft
 from robustdeq.testing.impostors.query_memory import NEAR, QUERY_MEMORY
 from robustdeq.threats.linf import Linf
 

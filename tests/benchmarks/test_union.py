@@ -8,7 +8,7 @@ from benchmarks import union
 from robustdeq.errors import SpecError
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.notebook import load_model
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 RESULTS = union.ROOT / "results"
 

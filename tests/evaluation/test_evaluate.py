@@ -27,8 +27,8 @@ from robustdeq.evaluation.precision import flips
 from robustdeq.evaluation.trial import Trial
 from robustdeq.models.cells import Cell
 from robustdeq.results.flags import find_flag
-from robustdeq.results.record import Record
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.samples import Samples
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard

@@ -23,7 +23,7 @@ from robustdeq.evaluation.judge import Judge
 from robustdeq.evaluation.trial import Trial
 from robustdeq.evaluation.union import black_box, strongest, white_box
 from robustdeq.objectives.slowness import Slowness
-from robustdeq.results.protocol import derived_column
+from robustdeq.results.store.protocol import derived_column
 from robustdeq.samples import Samples
 from robustdeq.solvers.fixed_depth import FixedDepth
 from robustdeq.solvers.picard import Picard

@@ -8,7 +8,7 @@ from robustdeq.engines.row import Row
 from robustdeq.errors import SpecError
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import default_entries, find_entry, load_entries
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.training.trained import ensure_trained
 
 LISTED = """

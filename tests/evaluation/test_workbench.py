@@ -14,8 +14,8 @@ from robustdeq.errors import CheckpointError
 from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.trial import Trial
 from robustdeq.registry import find, names
-from robustdeq.results.record import Record
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.surrogates.transfer import Transfer
 from robustdeq.testing.toys import toy_data
 from robustdeq.threats.linf import Linf

@@ -1,6 +1,6 @@
 import pytest
 
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 
 @pytest.fixture

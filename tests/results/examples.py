@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from robustdeq.results.record import Record
-from robustdeq.results.store import ResultStore
-from robustdeq.results.tables import AUDIT
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.store.tables import AUDIT
 from robustdeq.spec import digest
 
 N = 12

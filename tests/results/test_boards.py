@@ -11,8 +11,8 @@ import pytest
 
 from robustdeq.errors import StoreError, UnknownName
 from robustdeq.results.flags import FLAGS, find_flag
-from robustdeq.results.publish import check_boards, render, write_boards
-from robustdeq.results.store import ResultStore
+from robustdeq.results.formats.publish import check_boards, render, write_boards
+from robustdeq.results.store.result_store import ResultStore
 
 from .examples import add, audit_all, protocol, survivors, tiny_store
 

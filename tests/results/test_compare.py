@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from robustdeq.errors import SpecError, UnknownName
-from robustdeq.results.compare import compare
-from robustdeq.results.markdown import p_value
-from robustdeq.results.protocol import derived_column
-from robustdeq.results.report import report
-from robustdeq.results.statistics import newcombe, newcombe_p
+from robustdeq.results.boards.compare import compare
+from robustdeq.results.boards.statistics import newcombe, newcombe_p
+from robustdeq.results.formats.markdown import p_value
+from robustdeq.results.reports.comparison import report
+from robustdeq.results.store.protocol import derived_column
 
 from .examples import add, column, protocol, survivors, tiny_store
 

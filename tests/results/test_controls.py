@@ -4,8 +4,8 @@ from robustdeq.defenses.adversarial_training import AdversarialTraining
 from robustdeq.defenses.early_state import EarlyState
 from robustdeq.defenses.federated import Federated
 from robustdeq.defenses.vanilla import Vanilla
-from robustdeq.results.board import read_board
-from robustdeq.results.publish import render
+from robustdeq.results.boards.board import read_board
+from robustdeq.results.formats.publish import render
 
 from .examples import add, audit_all, protocol, survivors
 

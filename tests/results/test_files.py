@@ -11,7 +11,7 @@ import time
 import pytest
 
 from robustdeq.errors import AlreadyStored, StoreError
-from robustdeq.results.files import listed, read_text, refuse_existing, write, write_once
+from robustdeq.results.store.files import listed, read_text, refuse_existing, write, write_once
 
 NO_LINKS = [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES]
 
@@ -64,7 +64,7 @@ def test_a_kill_without_hard_links_leaves_no_file_and_the_next_writer_takes_the_
     script = f"""
         import errno, os, signal
         from pathlib import Path
-        from robustdeq.results.files import write_once
+        from robustdeq.results.store.files import write_once
         def refuse(*_):
             raise OSError(errno.EPERM, "no links")
         os.link = refuse

@@ -9,11 +9,11 @@ import pytest
 from robustdeq.errors import StoreError
 from robustdeq.goals.cost import Cost
 from robustdeq.goals.map import Map
-from robustdeq.results.audit import audit_text, audits, verdict
-from robustdeq.results.leaderboard import leaderboard
-from robustdeq.results.protocol import derived_column
-from robustdeq.results.tables import AUDIT, STATES
-from robustdeq.results.times import YARDSTICK, times
+from robustdeq.results.boards.leaderboard import leaderboard
+from robustdeq.results.reports.audits import audit_text, audits, verdict
+from robustdeq.results.reports.times import YARDSTICK, times
+from robustdeq.results.store.protocol import derived_column
+from robustdeq.results.store.tables import AUDIT, STATES
 
 from .examples import DEQ, N, add, column, protocol, samples, spec, survivors
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from robustdeq.errors import StoreError, UnknownName
-from robustdeq.results.board import read_board
-from robustdeq.results.leaderboard import leaderboard
-from robustdeq.results.record_file import RecordFile, pack
-from robustdeq.results.render import to_markdown
+from robustdeq.results.boards.board import read_board
+from robustdeq.results.boards.leaderboard import leaderboard
+from robustdeq.results.formats.render import to_markdown
+from robustdeq.results.store.record_file import RecordFile, pack
 
 from .examples import DEQ, EXPLICIT, add, audit_all, column, protocol, survivors
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from robustdeq.results.files import listed
-from robustdeq.results.identity import entrant_id
-from robustdeq.results.migration import migrate, slices
-from robustdeq.results.publish import check_boards
-from robustdeq.results.store import ResultStore
+from robustdeq.results.formats.publish import check_boards
+from robustdeq.results.store.files import listed
+from robustdeq.results.store.identity import entrant_id
+from robustdeq.results.store.migration import migrate, slices
+from robustdeq.results.store.result_store import ResultStore
 
 from .examples import DIGEST, add, spec, survivors
 

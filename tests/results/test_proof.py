@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from robustdeq.errors import ContractViolation, StoreError
-from robustdeq.results import store as store_module
-from robustdeq.results.proof import Proof
-from robustdeq.results.tables import AUDIT, STATES, to_numpy
+from robustdeq.results.store import result_store as store_module
+from robustdeq.results.store.proof import Proof
+from robustdeq.results.store.tables import AUDIT, STATES, to_numpy
 
 from .examples import DEQ, N, add, samples, spec, survivors
 

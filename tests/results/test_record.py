@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from robustdeq.errors import SpecError, StoreError
-from robustdeq.results.record import Record
+from robustdeq.results.store.record import Record
 
 from .examples import add, survivors
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from robustdeq.results.statistics import (
+from robustdeq.results.boards.statistics import (
     at_least_as_strong,
     defense_interval,
     difference_of_defenses,

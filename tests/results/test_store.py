@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from robustdeq.errors import ContractViolation, StoreError, UnknownName
-from robustdeq.results.store import ResultStore
-from robustdeq.results.tables import conform
+from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.store.tables import conform
 
 from .examples import add, protocol, samples, survivors
 
@@ -38,7 +38,7 @@ def test_an_append_killed_before_its_file_appears_leaves_no_record_and_can_be_re
     script = f"""
         import os, signal
         from results.examples import add, survivors
-        from robustdeq.results.store import ResultStore
+        from robustdeq.results.store.result_store import ResultStore
         os.link = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         add(ResultStore({str(store.root)!r}), "vanilla", survivors(9))
     """

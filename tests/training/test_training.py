@@ -16,7 +16,7 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
 from robustdeq.errors import CheckpointError, SpecError
 from robustdeq.noise import NoiseStream
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.testing.toys import TASK, tiny_deq, toy_data, toy_images
 from robustdeq.threats.linf import Linf
 from robustdeq.training import trained as trained_module

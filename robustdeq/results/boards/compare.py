@@ -5,9 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from robustdeq.errors import SpecError, UnknownName
-from robustdeq.results.evidence import Evidence, gather, side_by_side
-from robustdeq.results.leaderboard import RANKED_SEEDS, SIGNIFICANCE, paired_test, share_weights
-from robustdeq.results.statistics import (
+from robustdeq.results.boards.evidence import Evidence, gather, side_by_side
+from robustdeq.results.boards.leaderboard import (
+    RANKED_SEEDS,
+    SIGNIFICANCE,
+    paired_test,
+    share_weights,
+)
+from robustdeq.results.boards.statistics import (
     Difference,
     Interval,
     difference_over_images,
@@ -15,7 +20,7 @@ from robustdeq.results.statistics import (
     newcombe_p,
     paired_counts,
 )
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.result_store import ResultStore
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from robustdeq.aims import aim_of
-from robustdeq.results.protocol import ResolvedProtocol, covers, may_rank
-from robustdeq.results.record import Record
-from robustdeq.results.row_names import row_names
-from robustdeq.results.store import ResultStore
+from robustdeq.results.boards.row_names import row_names
+from robustdeq.results.store.protocol import ResolvedProtocol, covers, may_rank
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import canonical
 
 

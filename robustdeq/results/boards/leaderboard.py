@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from robustdeq.results.cross_flags import cross_flags
-from robustdeq.results.evidence import Evidence, Member, gather, side_by_side
-from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.protocol import ResolvedProtocol
-from robustdeq.results.record import DEPLOYMENT
-from robustdeq.results.statistics import (
+from robustdeq.results.boards.cross_flags import cross_flags
+from robustdeq.results.boards.evidence import Evidence, Member, gather, side_by_side
+from robustdeq.results.boards.statistics import (
     Difference,
     Interval,
     defense_interval,
     difference_of_defenses,
     holm,
 )
-from robustdeq.results.store import ResultStore
+from robustdeq.results.flags import find_flag, in_order
+from robustdeq.results.store.protocol import ResolvedProtocol
+from robustdeq.results.store.record import DEPLOYMENT
+from robustdeq.results.store.result_store import ResultStore
 
 RANKED_SEEDS = 3
 AUDITED_IMAGES = 25  # the fewest that an audit behind a rank has looked at
@@ -78,7 +78,7 @@ def leaderboard(store: ResultStore, protocol: str) -> list[Standing]:
     blocking flag. Ranked rows come first, then complete rows without a rank, then provisional ones,
     then those with a blocking flag. Row A beats row B only at Holm-adjusted two-sided p < .05 over
     all pairs of ranked rows; a rank is one more than the number of rows that beat it. A row that
-    declares a control is compared with that alone (`robustdeq.results.controls`).
+    declares a control is compared with that alone (`robustdeq.results.boards.controls`).
 
     Raises:
         UnknownName: the store has no such protocol.

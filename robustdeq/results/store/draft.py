@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from robustdeq.errors import StoreError
-from robustdeq.results.files import read_text, write
+from robustdeq.results.store.files import read_text, write
 
 T = TypeVar("T")
 

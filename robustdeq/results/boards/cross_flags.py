@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from robustdeq.results.evidence import Member
-from robustdeq.results.record import Record
-from robustdeq.results.statistics import mcnemar, wilson
+from robustdeq.results.boards.evidence import Member
+from robustdeq.results.boards.statistics import mcnemar, wilson
+from robustdeq.results.store.record import Record
 from robustdeq.spec import canonical
 
 _POINT = 0.01  # of robust accuracy, the smallest difference that is read off a board

@@ -6,10 +6,10 @@ from statistics import fmean, median
 
 from robustdeq.errors import StoreError
 from robustdeq.hints import hint
-from robustdeq.results.evidence import Evidence, gather
-from robustdeq.results.files import read_text
-from robustdeq.results.markdown import NONE, table
-from robustdeq.results.store import ResultStore
+from robustdeq.results.boards.evidence import Evidence, gather
+from robustdeq.results.formats.markdown import NONE, table
+from robustdeq.results.store.files import read_text
+from robustdeq.results.store.result_store import ResultStore
 
 YARDSTICK = "adversarial-training/vanilla"
 _HEADER = (

@@ -6,11 +6,11 @@ from typing import Any
 from robustdeq.aims import aim_of
 from robustdeq.errors import StoreError
 from robustdeq.hints import hint
+from robustdeq.results.boards.statistics import upper_bound
 from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.markdown import NONE, per_cent, table
-from robustdeq.results.record import Record
-from robustdeq.results.statistics import upper_bound
-from robustdeq.results.store import ResultStore
+from robustdeq.results.formats.markdown import NONE, per_cent, table
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import canonical
 
 # With one of these there is no figure to trust or distrust: the answer is no function of the image.

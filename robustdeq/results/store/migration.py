@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from robustdeq.errors import AlreadyStored, StoreError
-from robustdeq.results.files import listed, read_text, write, write_once
-from robustdeq.results.identity import entrant_id, on_data, trial_id
-from robustdeq.results.record import Record
-from robustdeq.results.record_file import pack
-from robustdeq.results.retraction import Retraction
-from robustdeq.results.schema1 import OldRecordFile
-from robustdeq.results.store import ResultStore
+from robustdeq.results.store.files import listed, read_text, write, write_once
+from robustdeq.results.store.identity import entrant_id, on_data, trial_id
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.record_file import pack
+from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.store.retraction import Retraction
+from robustdeq.results.store.schema1 import OldRecordFile
 
 
 @dataclass(frozen=True)

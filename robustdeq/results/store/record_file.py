@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustdeq.errors import StoreError, UnknownName
-from robustdeq.results.files import read
-from robustdeq.results.record import Record
-from robustdeq.results.tables import SCHEMAS
+from robustdeq.results.store.files import read
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.tables import SCHEMAS
 
 _TEXT, _DIGEST = "record", b"robustdeq.sha256"
 # What a reader of Parquet raises where its footer was damaged, beside the errors of Arrow.

@@ -6,9 +6,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 from robustdeq.errors import UnknownName
-from robustdeq.results.board import Board, read_board
-from robustdeq.results.render import FORMATS
-from robustdeq.results.store import ResultStore
+from robustdeq.results.boards.board import Board, read_board
+from robustdeq.results.formats.render import FORMATS
+from robustdeq.results.store.result_store import ResultStore
 
 
 def render(store: ResultStore, protocol: str, form: str) -> str:

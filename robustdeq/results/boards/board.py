@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass
 
-from robustdeq.results.compare import Paired, compared
-from robustdeq.results.controls import controls
-from robustdeq.results.evidence import Evidence, gather
-from robustdeq.results.leaderboard import Standing, standings_of
-from robustdeq.results.protocol import ResolvedProtocol
-from robustdeq.results.record import Record
-from robustdeq.results.retraction import Retraction
-from robustdeq.results.store import ResultStore
+from robustdeq.results.boards.compare import Paired, compared
+from robustdeq.results.boards.controls import controls
+from robustdeq.results.boards.evidence import Evidence, gather
+from robustdeq.results.boards.leaderboard import Standing, standings_of
+from robustdeq.results.store.protocol import ResolvedProtocol
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.store.retraction import Retraction
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from collections import Counter
 from types import MappingProxyType
 from typing import Any
 
-from robustdeq.results.board import Board
-from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.leaderboard import (
+from robustdeq.results.boards.board import Board
+from robustdeq.results.boards.leaderboard import (
     AUDITED_IMAGES,
     EXTERNAL_GAP,
     Standing,
 )
-from robustdeq.results.markdown import NONE, p_value, per_cent, plain, signed, table
-from robustdeq.results.statistics import holm
+from robustdeq.results.boards.statistics import holm
+from robustdeq.results.flags import find_flag, in_order
+from robustdeq.results.formats.markdown import NONE, p_value, per_cent, plain, signed, table
 
 # Beyond this the last bits of another platform's arithmetic would show.
 _DIGITS = 6

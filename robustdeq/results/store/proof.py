@@ -17,9 +17,9 @@ import pyarrow as pa
 
 from robustdeq.aims import aim_of
 from robustdeq.results.flags import CONVERGED, INCONSTANT
-from robustdeq.results.identity import trial_id
-from robustdeq.results.record import Record
-from robustdeq.results.verdicts import ALWAYS, Verdicts, misshapen, read_verdicts
+from robustdeq.results.store.identity import trial_id
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.verdicts import ALWAYS, Verdicts, misshapen, read_verdicts
 
 # table -> the columns that are looked at, and those that are where they exist; else all.
 COLUMNS = MappingProxyType({"samples": (ALWAYS, ("survival",))})

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from robustdeq.errors import StoreError
-from robustdeq.results.files import read, read_text
-from robustdeq.results.record import SCHEMA, Record
-from robustdeq.results.record_file import select
+from robustdeq.results.store.files import read, read_text
+from robustdeq.results.store.record import SCHEMA, Record
+from robustdeq.results.store.record_file import select
 
 
 class OldRecordFile:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from robustdeq.results.flags import INCONSTANT
-from robustdeq.results.record import Record
-from robustdeq.results.verdicts import Verdicts
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.verdicts import Verdicts
 from robustdeq.spec import canonical
 
 Proven = tuple[Record, Verdicts | None]

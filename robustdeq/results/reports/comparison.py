@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from robustdeq.errors import SpecError
-from robustdeq.results.compare import Paired, compared, named
-from robustdeq.results.evidence import gather
+from robustdeq.results.boards.compare import Paired, compared, named
+from robustdeq.results.boards.evidence import gather
+from robustdeq.results.boards.leaderboard import Standing, standings_of
+from robustdeq.results.boards.statistics import holm
 from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.leaderboard import Standing, standings_of
-from robustdeq.results.markdown import NONE, p_value, per_cent, plain, signed, table
-from robustdeq.results.record import DEPLOYMENT
-from robustdeq.results.statistics import holm
-from robustdeq.results.store import ResultStore
+from robustdeq.results.formats.markdown import NONE, p_value, per_cent, plain, signed, table
+from robustdeq.results.store.record import DEPLOYMENT
+from robustdeq.results.store.result_store import ResultStore
 
 
 def report(store: ResultStore, protocol: str, entrants: Sequence[str]) -> str:

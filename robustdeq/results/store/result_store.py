@@ -8,17 +8,17 @@ import pyarrow as pa
 
 from robustdeq.errors import ContractViolation, SpecError, StoreError, UnknownName
 from robustdeq.hints import hint
-from robustdeq.results.cross_proof import disagreements
-from robustdeq.results.files import listed, read_text, refuse_existing, write, write_once
-from robustdeq.results.proof import COLUMNS, prove, proving
-from robustdeq.results.protocol import ResolvedProtocol, first_difference
-from robustdeq.results.record import Record
-from robustdeq.results.record_file import RecordFile, pack
-from robustdeq.results.retraction import SCHEMA as RETRACTION_SCHEMA
-from robustdeq.results.retraction import Retraction, contradiction
-from robustdeq.results.schema1 import OldRecordFile
-from robustdeq.results.tables import conform
-from robustdeq.results.verdicts import Verdicts
+from robustdeq.results.store.cross_proof import disagreements
+from robustdeq.results.store.files import listed, read_text, refuse_existing, write, write_once
+from robustdeq.results.store.proof import COLUMNS, prove, proving
+from robustdeq.results.store.protocol import ResolvedProtocol, first_difference
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.record_file import RecordFile, pack
+from robustdeq.results.store.retraction import SCHEMA as RETRACTION_SCHEMA
+from robustdeq.results.store.retraction import Retraction, contradiction
+from robustdeq.results.store.schema1 import OldRecordFile
+from robustdeq.results.store.tables import conform
+from robustdeq.results.store.verdicts import Verdicts
 from robustdeq.spec import decode, encode
 
 

@@ -7,9 +7,9 @@ import pyarrow as pa
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from robustdeq.results.protocol import places
-from robustdeq.results.record import Record
-from robustdeq.results.tables import to_numpy
+from robustdeq.results.store.protocol import places
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.tables import to_numpy
 
 ALWAYS = (
     "index", "attack_seed", "label", "clean_pred", "adv_pred", "robust", "distance", "margin",

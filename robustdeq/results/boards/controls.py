@@ -1,6 +1,6 @@
 """The row that another is to be compared with before all others."""
 
-from robustdeq.results.evidence import Evidence
+from robustdeq.results.boards.evidence import Evidence
 
 _EQUAL = ("epochs", "batch_size")  # of two recipes: as many gradient steps
 

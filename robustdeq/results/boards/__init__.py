@@ -1,0 +1,1 @@
+"""What the records of a protocol say when they are taken together."""

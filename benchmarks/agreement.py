@@ -31,7 +31,8 @@ from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.objectives.dlr import DLR
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel
 

@@ -29,7 +29,7 @@ from robustdeq.defenses.base import DefendedModel
 from robustdeq.evaluation.column import Column
 from robustdeq.notebook import load_model
 from robustdeq.results.flags import find_flag
-from robustdeq.results.reports.audits import verdict
+from robustdeq.results.reports.audit import verdict
 from robustdeq.testing.impostors import ZOO
 from robustdeq.threats.linf import Linf
 

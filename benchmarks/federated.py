@@ -29,9 +29,10 @@ from robustdeq.entrant import Entrant
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import find_entry
 from robustdeq.models.base import parameter_count
-from robustdeq.results.formats.markdown import NONE, table
+from robustdeq.results.formats.markdown import table
 from robustdeq.results.store.files import read_text
 from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.text import NONE
 from robustdeq.training.central import build
 from robustdeq.training.loops.base import train
 

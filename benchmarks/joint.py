@@ -32,7 +32,8 @@ from robustdeq.data.base import Split
 from robustdeq.evaluation.judge import Judge
 from robustdeq.noise import NoiseStream
 from robustdeq.objectives.cross_entropy import CrossEntropy
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent
 from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 

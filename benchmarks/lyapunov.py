@@ -19,7 +19,8 @@ import numpy as np
 from benchmarks.claims import CLAIM, difference, spread, tally, verdict
 from benchmarks.factorial import ASCENT, CHAINS, DRAWS, HEADS, MODES, RADII, STARTED, Plan
 from benchmarks.pages import page_parser, parsed, publish
-from robustdeq.results.formats.markdown import NONE, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import NONE
 
 CLEAN, ADVERSARIAL = CHAINS
 TRAINING = {CLEAN: "clean", ADVERSARIAL: "adversarial"}

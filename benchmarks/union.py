@@ -35,8 +35,9 @@ from robustdeq.models.deq import DEQClassifier
 from robustdeq.noise import NoiseStream
 from robustdeq.notebook import load_model
 from robustdeq.results.boards.evidence import gather
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
 from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.text import per_cent
 from robustdeq.samples import Samples
 from robustdeq.surrogates.defended import Defended
 from robustdeq.threats.base import ThreatModel

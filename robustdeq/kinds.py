@@ -18,11 +18,13 @@ CONTRACTS = {
     "goals": "Goal",
     "loops": "Loop",
     "objectives": "Objective",
+    "reports": "Report",
     "solvers": "Solver",
     "surrogates": "Surrogate",
     "threats": "ThreatModel",
 }
-_INSIDE = {"loops": "training.loops"}  # kinds whose package lies within another one
+# Kinds whose package lies within another one.
+_INSIDE = {"loops": "training.loops", "reports": "results.reports"}
 
 
 def contract(kind: str) -> Any:

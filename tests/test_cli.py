@@ -173,7 +173,11 @@ def test_a_report_on_an_unknown_entrant_or_on_one_alone_is_refused(folder):
 @pytest.mark.parametrize("kind", KINDS)
 def test_list_prints_a_line_for_every_name_of_a_kind(kind):
     answer = robustdeq("list", kind)
-    listed = {"protocols": shipped, "flags": lambda: [f"`{flag.name}`" for flag in FLAGS]}
+    listed = {
+        "protocols": shipped,
+        "flags": lambda: [f"`{flag.name}`" for flag in FLAGS],
+        "reports": lambda: ["audits", "times", "slow-down", "state-map"],
+    }
     known = listed[kind]() if kind in listed else names(kind)
     assert answer.code == 0
     lines = [line for line in answer.out.splitlines() if not line.startswith(" ")]

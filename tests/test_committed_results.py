@@ -15,8 +15,9 @@ from robustdeq.goals.map import Map
 from robustdeq.results import ResultStore, check_boards
 from robustdeq.results.boards.evidence import gather
 from robustdeq.results.flags import find_flag
-from robustdeq.results.reports.audits import audits
-from robustdeq.results.reports.times import times
+from robustdeq.results.formats.markdown import to_markdown
+from robustdeq.results.reports.audits import Audits
+from robustdeq.results.reports.times import Times
 from robustdeq.training.trained import load_model
 
 REPOSITORY = Path(__file__).parents[1]
@@ -107,17 +108,17 @@ def test_adversarial_training_outranks_its_controls_where_nothing_blocks_it(whit
 
 
 @pytest.mark.parametrize(
-    ("tell", "file", "protocol"),
+    ("teller", "file", "protocol"),
     [
-        (Cost().report, "slow-down.md", "digits-linf-v2"),
-        (Map().report, "state-map.md", "digits-linf-v2"),
-        (times, "times.md", "digits-linf-v2"),
-        (audits, "audits.md", None),  # of weights, whatever protocol they have entered
+        (Cost(), "slow-down.md", "digits-linf-v2"),
+        (Map(), "state-map.md", "digits-linf-v2"),
+        (Times(), "times.md", "digits-linf-v2"),
+        (Audits(), "audits.md", ""),  # of weights, whatever protocol they have entered
     ],
 )
-def test_a_committed_report_is_what_its_records_give(tell, file, protocol):
+def test_a_committed_report_is_what_its_records_give(teller, file, protocol):
     text = (RESULTS / "reports" / file).read_text(encoding="utf-8")
-    assert tell(ResultStore(RESULTS), protocol) == text
+    assert to_markdown(teller.page(ResultStore(RESULTS), protocol)) == text
 
 
 def test_transfer_breaks_at_most_two_images_that_nothing_else_breaks():
@@ -140,7 +141,7 @@ def test_adversarial_training_of_lyadeq_fails_on_two_seeds_of_three():
 
 
 def test_the_slow_down_attack_costs_every_free_equilibrium_network_that_learnt_something():
-    lines = Cost().report(ResultStore(RESULTS), "digits-linf-v2").splitlines()
+    lines = to_markdown(Cost().page(ResultStore(RESULTS), "digits-linf-v2")).splitlines()
     solved = [line.split("|") for line in lines if "picard" in line and "monotone" not in line]
     factors = {cells[1].strip(): float(cells[4]) for cells in solved if float(cells[7]) > 50}
     assert factors.pop("adversarial-training/mdeq") == pytest.approx(1.29)

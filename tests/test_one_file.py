@@ -1,7 +1,9 @@
-"""An attack, a view, an objective and a threat of one file each: named by a column, and no more."""
+"""An attack, a view, an objective, a threat and a report of one file each: named, and no more."""
+
+import json
 
 import pytest
-from commands import TINY, prepare, run
+from commands import TINY, prepare, robustdeq, run
 from test_guests import by_chain
 
 ATTACK = """
@@ -54,6 +56,24 @@ from robustdeq.threats.linf import Linf
 class Planted(Linf):
     pass
 """
+REPORT = """
+from dataclasses import dataclass
+from robustdeq.results.boards.board import read_board
+from robustdeq.results.page import Heading, Page, Table
+from robustdeq.results.reports.base import Report
+
+@dataclass(frozen=True)
+class Planted(Report):
+    \"\"\"How many images an entrant lost.\"\"\"
+
+    def page(self, store, protocol):
+        columns = {
+            "entrant": lambda s: s.entrant,
+            "lost": lambda s: str(round(s.n * (s.clean - s.robust))),
+        }
+        standings = read_board(store, protocol).standings
+        return Page.of(Heading(f"Lost on {protocol}"), Table.of(standings, columns, ("entrant",)))
+"""
 STAGES = {
     "attack": (ATTACK, '{ attack = { name = "planted", steps = 2 } }'),
     "view": (
@@ -84,3 +104,19 @@ def test_a_threat_is_made_of_one_file(tmp_path):
     answer = run(folder, "--plugin", folder / "planted.py")
     assert answer.code == 0, answer.err
     assert "planted radius 3/16" in answer.out
+
+
+def test_a_report_is_made_of_one_file(tmp_path):
+    (tmp_path / "planted.py").write_text(REPORT)
+    folder = prepare(tmp_path, TINY, ENTRANT)
+    assert run(folder).code == 0
+    more = ("--results", folder / "runs", "--plugin", folder / "planted.py")
+    answer = robustdeq("report", "--of", "planted", *more)
+    assert answer.code == 0, answer.err
+    title, _, header, _, row = answer.out.splitlines()
+    assert (title, header.split()) == ("# Lost on tiny", ["|", "entrant", "|", "lost", "|"])
+    lost = int(row.split("|")[2])
+    (found,) = json.loads((folder / "runs/boards/tiny.json").read_text())["standings"]
+    assert lost == round(found["n"] * (found["clean"] - found["robust"]))
+    assert "How many images an entrant lost" in robustdeq("list", "reports", *more[2:]).out
+    assert robustdeq("report", "--of", "plantd", *more).refuses("did you mean 'planted'?")

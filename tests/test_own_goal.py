@@ -11,6 +11,7 @@ GOAL = """
 from dataclasses import dataclass
 from typing import ClassVar
 from robustdeq.goals.base import Goal
+from robustdeq.results.page import Page, Text
 
 @dataclass(frozen=True)
 class Planted(Goal):
@@ -23,8 +24,8 @@ class Planted(Goal):
         if record.robust > record.clean:
             yield "it is more robust than right"
 
-    def report(self, store, protocol):
-        return f"{{len(self.records(store, protocol))}} entrants\\n"
+    def page(self, store, protocol):
+        return Page.of(Text(f"{{len(self.records(store, protocol))}} entrants"))
 """
 COLUMN = """
 [[columns]]

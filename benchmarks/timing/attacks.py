@@ -30,7 +30,8 @@ from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject, subject_
 from benchmarks.timing.verifier import Strength, strength, survival
 from robustdeq.data.base import Split
 from robustdeq.precision import full_precision
-from robustdeq.results.formats.markdown import per_cent, plain, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent, plain
 
 Results = list[tuple[Outcome, Lap]]
 COST = (

@@ -18,7 +18,8 @@ from benchmarks.timing.contests import CHUNK, pgd
 from benchmarks.timing.options import add_device
 from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject
 from robustdeq.data.base import Split
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent
 
 MATRIX = 1024
 HEADER = ("cell", "work", "GFLOP/s", "per cent of its convolution")

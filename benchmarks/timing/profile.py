@@ -18,7 +18,8 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.timing.clock import machine, timed, torch_threads
 from benchmarks.timing.contests import Run, pgd
 from benchmarks.timing.subjects import SUBJECTS, find_subject
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent
 
 # kind -> parts of an operator's name; the first that fits
 KINDS: Mapping[str, tuple[str, ...]] = MappingProxyType(

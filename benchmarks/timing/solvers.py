@@ -21,7 +21,8 @@ from benchmarks.timing.residual import ResidualCell
 from benchmarks.timing.slow_cell import spectral_radius
 from robustdeq.equilibrium import CellProblem, residual
 from robustdeq.noise import NoiseStream
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent
 from robustdeq.solvers.anderson import Anderson
 from robustdeq.solvers.base import Solver, solve
 from robustdeq.solvers.picard import Picard

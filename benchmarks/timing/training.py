@@ -33,7 +33,8 @@ from robustdeq.entrant import Entrant
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.precision import full_precision
 from robustdeq.results.boards.statistics import newcombe, paired_counts
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent
 from robustdeq.training.central import build
 
 WARM_UP = 2  # steps of the opponent that are not timed

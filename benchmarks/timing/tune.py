@@ -17,7 +17,8 @@ from benchmarks.timing.opponents import Settings, library_pgd
 from benchmarks.timing.subjects import SUBJECTS, Subject, find_subject
 from benchmarks.timing.verifier import survival
 from robustdeq.data.base import Split
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent
 
 SLACK = 0.01  # of robust accuracy, given away for speed
 

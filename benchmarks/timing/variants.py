@@ -38,7 +38,8 @@ from robustdeq.defenses.persistent_training import PersistentTraining
 from robustdeq.entrant import Entrant
 from robustdeq.models.deq import DEQClassifier
 from robustdeq.results.boards.statistics import defense_interval
-from robustdeq.results.formats.markdown import per_cent, table
+from robustdeq.results.formats.markdown import table
+from robustdeq.results.text import per_cent
 from robustdeq.surface import Cost
 from robustdeq.surfaces.network import counted
 from robustdeq.training.central import build

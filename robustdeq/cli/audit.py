@@ -1,6 +1,7 @@
 """`robustdeq audit`: can an entrant's figure be believed?"""
 
 import argparse
+import sys
 from argparse import Namespace
 
 from robustdeq.cli.options import (
@@ -73,7 +74,8 @@ def _audit(options: Namespace) -> int:
     from robustdeq.evaluation.column import Column
     from robustdeq.evaluation.protocol import load_protocol
     from robustdeq.evaluation.trial import Trial
-    from robustdeq.results.reports.audits import audit_text
+    from robustdeq.results.formats.markdown import to_markdown
+    from robustdeq.results.reports.audit import audit_page
 
     own = own_defenses(options.plugin)
     if options.entrant is None and not own:
@@ -97,5 +99,5 @@ def _audit(options: Namespace) -> int:
         row = Row(protocol, audited, *settings)
         refuse_failures(fill([row], images, where, lambda entrant: None))
         trial = Trial(audited, column, protocol.slice(images), protocol.threat)
-        print(audit_text(store, trial.id))
+        sys.stdout.write(to_markdown(audit_page(store, trial.id)))
     return 0

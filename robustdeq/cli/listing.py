@@ -30,6 +30,7 @@ def _list(options: Namespace) -> int:
         raise UnknownName("kind", options.kind, KINDS)
     from robustdeq import registry
     from robustdeq.cli.options import own_defenses
+    from robustdeq.cli.report import goals_with_pages
     from robustdeq.evaluation.protocol import load_protocol, shipped
     from robustdeq.results.flags import FLAGS
 
@@ -41,6 +42,8 @@ def _list(options: Namespace) -> int:
         entries = {name: load_protocol(name).note for name in shipped()}
     else:
         found = {name: registry.find(options.kind, name) for name in registry.names(options.kind)}
+        if options.kind == "reports":
+            found |= goals_with_pages()
         entries = {name: _about(plugin) for name, plugin in found.items()}
     width = max(map(len, entries), default=0)
     for name, text in entries.items():

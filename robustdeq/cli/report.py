@@ -1,57 +1,52 @@
-"""`robustdeq report`: a paired comparison of entrants, or a look at one goal."""
+"""`robustdeq report`: a paired comparison of entrants, or a page about all of them."""
 
 import argparse
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from robustdeq.cli.options import add_results, protocol_of
-from robustdeq.errors import SpecError
-from robustdeq.registry import find, names
-from robustdeq.results.store.files import write
+from robustdeq.cli.options import add_plugin, add_results, protocol_of
+from robustdeq.errors import SpecError, UnknownName
 from robustdeq.results.store.result_store import ResultStore
 
-_LOOKS = ("times", "audits")
+if TYPE_CHECKING:
+    from robustdeq.goals.base import Goal
+    from robustdeq.results.page import Page
+    from robustdeq.results.reports.base import Report
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "report", help="compare entrants pair by pair, in Markdown",
+        "report", help="compare entrants pair by pair, or tell of all of them",
         description="Compare entrants on the images judged for both, under the attacks that both "
         "have faced: difference, interval, p-value and a verdict in words, computed from the "
-        "stored records. With --of, tell of all entrants what an attack on the solver's cost, or "
-        "on each state, has found, what time their columns took, or how their audits ended.",
+        "stored records. With --of, tell of all entrants: what an attack on the solver's cost "
+        "(slow-down) or on each state (state-map) has found, what time their columns took (times), "
+        "how their audits ended (audits), or what a report of your own says (--plugin).",
     )  # fmt: skip
     parser.add_argument("entrants", nargs="*", metavar="ENTRANT", help="as the board names them")
     parser.add_argument(
-        "--of", choices=(*_goals(), *_LOOKS), help="instead of a comparison",
-    )  # fmt: skip
+        "--of", metavar="NAME", help="a page instead of a comparison: see `robustdeq list reports`"
+    )
     parser.add_argument("--protocol", metavar="PROTOCOL", help="default: the only one there")
     parser.add_argument("--out", metavar="FILE", type=Path, help="write to a file instead")
     add_results(parser)
+    add_plugin(parser)
     parser.set_defaults(command=_report)
 
 
 def _report(options: Namespace) -> int:
-    from robustdeq.results import report
-    from robustdeq.results.reports.audits import audits
-    from robustdeq.results.reports.times import times
+    from robustdeq.registry import load_file
+    from robustdeq.results.formats.markdown import to_markdown
+    from robustdeq.results.store.files import write
 
-    store = ResultStore(options.results)
-    if options.of:
-        if options.entrants:
-            raise SpecError(
-                f"--of {options.of} tells of all entrants; leave out {' '.join(options.entrants)}"
-            )
-        if options.of == "audits":  # of weights, whatever protocol they have entered
-            text = audits(store, options.protocol)
-        else:
-            look = times if options.of == "times" else _goals()[options.of]
-            text = look(store, protocol_of(store, options.protocol))
-    else:
-        text = report(store, protocol_of(store, options.protocol), options.entrants)
+    for path in options.plugin:
+        load_file(path)
+    text = to_markdown(_page(ResultStore(options.results), options))
     if options.out:
         write(options.out, text.encode())
     else:
@@ -59,7 +54,48 @@ def _report(options: Namespace) -> int:
     return 0
 
 
-def _goals() -> dict[str, Callable[[ResultStore, str], str]]:
-    """The reports that goals have, by title."""
-    goals = (find("goals", name)() for name in names("goals"))
-    return {goal.title: goal.report for goal in goals if goal.title}
+def _page(store: ResultStore, options: Namespace) -> "Page":
+    from robustdeq.results import report
+
+    if not options.of:
+        return report(store, protocol_of(store, options.protocol), options.entrants)
+    if options.entrants:
+        raise SpecError(
+            f"--of {options.of} tells of all entrants; leave out {' '.join(options.entrants)}"
+        )
+    pages = _pages(store, options.protocol)
+    if options.of not in pages:
+        raise UnknownName("report", options.of, pages)
+    return pages[options.of]()
+
+
+def _pages(store: ResultStore, protocol: str | None) -> "dict[str, Callable[[], Page]]":
+    """What `--of` may name, each to be asked for its page."""
+
+    def of_one(page: "Callable[[ResultStore, str], Page]") -> "Page":
+        return page(store, protocol_of(store, protocol))
+
+    across = {
+        name: partial(report().page, store, protocol or "")
+        for name, report in reports().items()
+        if report.across
+    }
+    single = {name: report for name, report in reports().items() if not report.across}
+    return across | {
+        name: partial(of_one, kind().page) for name, kind in (single | goals_with_pages()).items()
+    }
+
+
+def reports() -> "dict[str, type[Report]]":
+    """The reports, by name."""
+    from robustdeq.registry import find, names
+
+    return {name: find("reports", name) for name in names("reports")}
+
+
+def goals_with_pages() -> "dict[str, type[Goal]]":
+    """The goals that have a page of their columns, by the page's name."""
+    from robustdeq.registry import find, names
+
+    goals = [find("goals", name) for name in names("goals")]
+    return {goal.title: goal for goal in goals if goal.title}

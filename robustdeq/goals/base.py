@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from robustdeq.evaluation.judge import Judge
     from robustdeq.evaluation.outcome import Outcome
     from robustdeq.evaluation.trial import Trial
+    from robustdeq.results.page import Page
     from robustdeq.results.store.record import Record
     from robustdeq.results.store.result_store import ResultStore
     from robustdeq.samples import Samples
@@ -41,7 +42,7 @@ class Goal(Plugin, ABC):
         of_solver: whether it needs a solver, whose states are read.
         by_stage: whether what each stage found is kept apart.
         tables: those that say something of a record's other facts; the first one has to be there.
-        title: of its report, as `--of` names it; none where it has no report.
+        title: of its page, as `report --of` names it; none where it has no page.
     """
 
     kind: ClassVar[str] = "goals"
@@ -103,11 +104,11 @@ class Goal(Plugin, ABC):
             )
         return sorted(by_chain.items())
 
-    def report(self, store: "ResultStore", protocol: str) -> str:
-        """What the goal's columns of a protocol have found, as Markdown.
+    def page(self, store: "ResultStore", protocol: str) -> "Page":
+        """What the goal's columns of a protocol have found.
 
         Raises:
-            SpecError: it has no report.
+            SpecError: it has no page.
             UnknownName, StoreError: as `records`.
         """
-        raise SpecError(f"goal {self.plugin_name()!r} has no report; its figures are on the board")
+        raise SpecError(f"goal {self.plugin_name()!r} has no page; its figures are on the board")

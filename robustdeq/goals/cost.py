@@ -1,26 +1,24 @@
 """To keep the solver busy: the slow-down attack."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from robustdeq.goals.base import Goal
-from robustdeq.results.formats.markdown import per_cent, plain, table
+from robustdeq.results.page import Heading, Page, Table, Text
 from robustdeq.results.store.record import Record
 from robustdeq.results.store.result_store import ResultStore
 from robustdeq.results.store.tables import to_numpy
+from robustdeq.results.text import per_cent, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from robustdeq.evaluation.judge import Judge
     from robustdeq.samples import Samples
-
-_SLOW = (
-    "entrant", "evaluations, clean", "attacked", "factor", "slowest tenth", "past the limit",
-    "right, clean", "right, attacked", "limit", "n", "seeds",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -32,30 +30,60 @@ class Cost(Goal):
     def damage(self, judge: "Judge", candidate: "Samples") -> "Tensor":
         return judge.answer(candidate.images, candidate.positions).nfe
 
-    def report(self, store: ResultStore, protocol: str) -> str:
+    def page(self, store: ResultStore, protocol: str) -> Page:
         """What the attack costs each entrant; means over training seeds."""
-        rows = [_slowed(store, chain, records) for chain, records in self.records(store, protocol)]
-        return (
-            f"# Slow-down attack on {protocol}\n\n"
-            "Cell evaluations per image by the deployed predictor, cold. The factor is the ratio "
-            "of the means; the slowest tenth is the 90th percentile of the attacked images; past "
-            "the limit is the share, in per cent, of attacked images whose solve missed its "
-            "tolerance; accuracies, in per cent, are those under the deployed limit.\n\n"
-            + table(_SLOW, rows, left=("entrant",))
-            + "\n"
+        found = [_slowed(store, *each) for each in self.records(store, protocol)]
+        return Page.of(
+            Heading(f"Slow-down attack on {protocol}"),
+            Text(
+                "Cell evaluations per image by the deployed predictor, cold. The factor is the "
+                "ratio of the means; the slowest tenth is the 90th percentile of the attacked "
+                "images; past the limit is the share, in per cent, of attacked images whose solve "
+                "missed its tolerance; accuracies, in per cent, are those under the deployed limit."
+            ),
+            Table.of(found, _COLUMNS, left=("entrant",)),
         )
 
 
-def _slowed(store: ResultStore, chain: str, records: list[Record]) -> list[str]:
-    facts = [_cost(store, record) for record in records]
-    clean, attacked, tenth, past, right, kept = np.mean(facts, axis=0)
-    limit = records[0].deployment
-    return [
-        chain, f"{clean:.1f}", f"{attacked:.1f}", f"{attacked / clean:.2f}", f"{tenth:.0f}",
-        per_cent(past), per_cent(right), per_cent(kept),
-        f"{plain(limit['solver'])}, {plain(limit['tolerance'])}, {plain(limit['budget'])} steps",
-        str(min(record.n for record in records)), str(len(records)),
-    ]  # fmt: skip
+@dataclass(frozen=True)
+class _Slowed:
+    """What the attack did to one entrant: means over its records."""
+
+    chain: str
+    records: list[Record]
+    clean: float
+    attacked: float
+    tenth: float
+    past: float
+    right: float
+    kept: float
+
+
+_COLUMNS: Mapping[str, Callable[[_Slowed], str]] = MappingProxyType(
+    {
+        "entrant": lambda e: e.chain,
+        "evaluations, clean": lambda e: f"{e.clean:.1f}",
+        "attacked": lambda e: f"{e.attacked:.1f}",
+        "factor": lambda e: f"{e.attacked / e.clean:.2f}",
+        "slowest tenth": lambda e: f"{e.tenth:.0f}",
+        "past the limit": lambda e: per_cent(e.past),
+        "right, clean": lambda e: per_cent(e.right),
+        "right, attacked": lambda e: per_cent(e.kept),
+        "limit": lambda e: _limit(e.records[0].deployment),
+        "n": lambda e: str(min(record.n for record in e.records)),
+        "seeds": lambda e: str(len(e.records)),
+    }
+)
+
+
+def _limit(deployed: dict[str, Any]) -> str:
+    solver, tolerance, budget = map(plain, (deployed[n] for n in ("solver", "tolerance", "budget")))
+    return f"{solver}, {tolerance}, {budget} steps"
+
+
+def _slowed(store: ResultStore, chain: str, records: list[Record]) -> _Slowed:
+    facts = np.mean([_cost(store, record) for record in records], axis=0)
+    return _Slowed(chain, records, *facts.tolist())
 
 
 def _cost(store: ResultStore, record: Record) -> list[float]:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from robustdeq.goals.base import Goal
-from robustdeq.results.formats.markdown import NONE, per_cent, table
+from robustdeq.results.page import Block, Heading, Page, Table, Text
 from robustdeq.results.store.record import Record
 from robustdeq.results.store.result_store import ResultStore
 from robustdeq.results.store.tables import to_numpy
+from robustdeq.results.text import NONE, per_cent
 
 if TYPE_CHECKING:
     from robustdeq.evaluation.outcome import Outcome
@@ -49,44 +50,45 @@ class Map(Goal):
         if set(states["attack_seed"].to_pylist()) - set(record.column["seeds"]):
             yield f"its states are not of the column's attack seeds {record.column['seeds']}"
 
-    def report(self, store: ResultStore, protocol: str) -> str:
+    def page(self, store: ResultStore, protocol: str) -> Page:
         """Accuracy for every view attacked and every state judged, entrant by entrant."""
-        blocks = [
-            f"# State maps on {protocol}",
-            "Accuracy in per cent when the state after so many solver steps, or the answer, is "
-            "read out; a line for each view that was attacked, with its whole budget and no regard "
-            "to the deployed answer. Then the mean entropy of those read-outs, in nats, and the "
-            "median relative residual. Means over training seeds.",
-        ]
+        blocks: list[Block] = []
         for chain, records in self.records(store, protocol):
-            blocks.append(f"## {chain}\n\n{_maps(store, records)}")
-        return "\n\n".join(blocks) + "\n"
+            blocks += [Heading(chain, 2), *_maps(store, records)]
+        return Page.of(
+            Heading(f"State maps on {protocol}"),
+            Text(
+                "Accuracy in per cent when the state after so many solver steps, or the answer, is "
+                "read out; a line for each view that was attacked, with its whole budget and no "
+                "regard to the deployed answer. Then the mean entropy of those read-outs, in nats, "
+                "and the median relative residual. Means over training seeds."
+            ),
+            *blocks,
+        )
 
 
-def _maps(store: ResultStore, records: list[Record]) -> str:
+def _maps(store: ResultStore, records: list[Record]) -> list[Table]:
     lines = [line for record in records for line in store.table(record, "states").to_pylist()]
     shown: tuple[tuple[str, str, Callable[[float], str]], ...] = (
         ("accuracy", "read-out attacked", per_cent),
         ("entropy", "entropy", lambda value: f"{value:.2f}"),
         ("residual", "residual", lambda value: f"{value:.1g}"),
     )
-    return "\n\n".join(_matrix(lines, *each) for each in shown)
+    return [_matrix(lines, *each) for each in shown]
 
 
 def _matrix(
     lines: list[dict[str, Any]], field: str, title: str, text: Callable[[float], str]
-) -> str:
+) -> Table:
     found = defaultdict(list)
     for line in lines:
         found[line["attacked"], line["judged"]].append(line[field])
+
+    def cell(view: str, state: int | None) -> str:
+        return text(fmean(found[view, state])) if (view, state) in found else NONE
+
     views = list(dict.fromkeys(line["attacked"] for line in lines))
     states = list(dict.fromkeys(line["judged"] for line in lines))
-    header = [title, *("answer" if state is None else f"z_{state}" for state in states)]
-    rows = [
-        [
-            view,
-            *(text(fmean(found[view, s])) if (view, s) in found else NONE for s in states),
-        ]
-        for view in views
-    ]
-    return table(header, rows, left=(title,))
+    header = (title, *("answer" if state is None else f"z_{state}" for state in states))
+    rows = tuple((view, *(cell(view, state) for state in states)) for view in views)
+    return Table(header, rows, left=(title,))

@@ -2,7 +2,7 @@
 
 from benchmarks import federated
 from benchmarks.federated import Plan, contenders, kilobytes, parameters, rounds_to
-from robustdeq.results.formats.markdown import NONE
+from robustdeq.results.text import NONE
 
 
 def log(*robust, size=500):

@@ -4,9 +4,10 @@ import pytest
 from robustdeq.errors import SpecError, UnknownName
 from robustdeq.results.boards.compare import compare
 from robustdeq.results.boards.statistics import newcombe, newcombe_p
-from robustdeq.results.formats.markdown import p_value
+from robustdeq.results.formats.markdown import to_markdown
 from robustdeq.results.reports.comparison import report
 from robustdeq.results.store.protocol import derived_column
+from robustdeq.results.text import p_value
 
 from .examples import add, column, protocol, survivors, tiny_store
 
@@ -116,7 +117,7 @@ def test_an_entrant_is_not_compared_with_itself(seeded):
 
 
 def test_a_report_gives_every_pair_a_verdict_and_every_column_a_line(seeded):
-    text = report(seeded, "tiny-v1", ["trades/vanilla", "vanilla", "explicit"])
+    text = to_markdown(report(seeded, "tiny-v1", ["trades/vanilla", "vanilla", "explicit"]))
     assert text.count(" against ") == 3
     assert "trades/vanilla keeps 91.7 points more robust accuracy than vanilla" in text
     assert "p (Holm) is adjusted for 3 comparisons" in text
@@ -130,7 +131,7 @@ def test_a_report_gives_every_pair_a_verdict_and_every_column_a_line(seeded):
 
 def test_a_report_says_tied_when_the_test_does(tmp_path):
     store = tiny_store(tmp_path)
-    text = report(store, "tiny-v1", ["trades/vanilla", "explicit"])
+    text = to_markdown(report(store, "tiny-v1", ["trades/vanilla", "explicit"]))
     assert "trades/vanilla and explicit are tied" in text
     assert "(p = 0.083)" in text
     assert "`unconverged` (note)" in text
@@ -144,7 +145,7 @@ def test_a_verdict_is_that_of_the_interval_beside_it(store):
     pair = compare(store, "tiny-v1", "trades/vanilla", "vanilla")
     told = "trades/vanilla keeps 50.0 points more robust accuracy than vanilla"
     for others in ([], ["explicit"]):
-        text = report(store, "tiny-v1", ["trades/vanilla", "vanilla", *others])
+        text = to_markdown(report(store, "tiny-v1", ["trades/vanilla", "vanilla", *others]))
         assert f"{told} ({p_value(pair.p)})" in text
     assert pair.interval.low > 0
     assert p_value(3 * pair.p) in text

@@ -10,8 +10,10 @@ from robustdeq.errors import StoreError
 from robustdeq.goals.cost import Cost
 from robustdeq.goals.map import Map
 from robustdeq.results.boards.leaderboard import leaderboard
-from robustdeq.results.reports.audits import audit_text, audits, verdict
-from robustdeq.results.reports.times import YARDSTICK, times
+from robustdeq.results.formats.markdown import to_markdown
+from robustdeq.results.reports.audit import audit_page, verdict
+from robustdeq.results.reports.audits import Audits
+from robustdeq.results.reports.times import YARDSTICK, Times
 from robustdeq.results.store.protocol import derived_column
 from robustdeq.results.store.tables import AUDIT, STATES
 
@@ -126,7 +128,11 @@ def test_the_slow_down_report_counts_evaluations_and_missed_tolerances(goals):
     ):
         table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
     add(goals, "vanilla", survivors(3), name="slow", settings=COST, extra={"samples": table})
-    (line,) = [line for line in Cost().report(goals, "tiny-v1").splitlines() if "vanilla" in line]
+    (line,) = [
+        line
+        for line in to_markdown(Cost().page(goals, "tiny-v1")).splitlines()
+        if "vanilla" in line
+    ]
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells == [
         "vanilla", "10.0", "40.0", "4.00", "60", "25.0", "100.0", "25.0",
@@ -136,7 +142,7 @@ def test_the_slow_down_report_counts_evaluations_and_missed_tolerances(goals):
 
 def test_the_state_map_has_a_line_for_each_view_and_a_column_for_each_state(goals):
     add_goals(goals)
-    text = Map().report(goals, "tiny-v1")
+    text = to_markdown(Map().page(goals, "tiny-v1"))
     accuracy = text.split("| entropy")[0].splitlines()
     rows = {line.split("|")[1].strip(): line for line in accuracy if line.startswith("| ")}
     assert "z_1" in rows["read-out attacked"]
@@ -153,7 +159,7 @@ def test_a_column_that_enters_no_figure_is_settled_by_its_refusal(goals):
     add(goals, "fixed", None, name="slow", settings=COST)
     rows = {standing.entrant: standing for standing in leaderboard(goals, "tiny-v1")}
     assert rows["fixed"].complete
-    assert "fixed" not in Cost().report(goals, "tiny-v1")
+    assert "fixed" not in to_markdown(Cost().page(goals, "tiny-v1"))
 
 
 def test_times_are_factors_to_the_yardstick_over_the_required_columns(store):
@@ -167,22 +173,25 @@ def test_times_are_factors_to_the_yardstick_over_the_required_columns(store):
     path = store.entrants / "some" / "entrant.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(entry))
-    lines = {line.split("|")[1].strip(): line for line in times(store, "tiny-v1").splitlines()[4:]}
+    lines = {
+        line.split("|")[1].strip(): line
+        for line in to_markdown(Times().page(store, "tiny-v1")).splitlines()[4:]
+    }
     cells = [cell.strip() for cell in lines["vanilla"].split("|")[2:-1]]
     assert cells == ["1", "12", "0.5", "0.25", "1561", "1.00", "200", "-"]
     path.write_text('{"log": 3}')
     with pytest.raises(StoreError, match="is damaged"):
-        times(store, "tiny-v1")
+        Times().page(store, "tiny-v1")
 
 
 def test_a_matrix_without_a_complete_row_has_no_time(store):
     store.write_protocol("tiny-v1", protocol(columns=("pgd", "apgd")))
     add(store, "vanilla", survivors(4))
     with pytest.raises(StoreError, match="no complete entrant"):
-        times(store, "tiny-v1")
+        Times().page(store, "tiny-v1")
 
 
-@pytest.mark.parametrize("tell", [Cost().report, Map().report], ids=["cost", "map"])
+@pytest.mark.parametrize("tell", [Cost().page, Map().page], ids=["cost", "map"])
 def test_a_report_of_what_nobody_ran_says_what_to_run(goals, tell):
     with pytest.raises(StoreError, match=r"run `robustdeq run PROTOCOL --results .* first"):
         tell(goals, "tiny-v1")
@@ -241,24 +250,25 @@ def test_the_verdict_follows_from_the_blocking_flags(flags, expected):
 
 def test_the_report_of_an_audit_has_every_figure_and_the_verdict(store):
     record = audited(store, "kept", "gradient-misaligned")
-    text = audit_text(store, record.trial)
+    text = to_markdown(audit_page(store, record.trial))
     assert "gradient: gradient-misaligned" in text
-    assert text.endswith("Verdict: suspicious: gradient-misaligned")
+    assert text.endswith("Verdict: suspicious: gradient-misaligned\n")
     with pytest.raises(StoreError, match="has no audit"):
-        audit_text(store, "0" * 16)
+        audit_page(store, "0" * 16)
 
 
 def test_the_report_of_all_audits_counts_those_that_end_with_a_warning(store):
     with pytest.raises(StoreError, match="run `robustdeq audit ENTRANT --results"):
-        audits(store)
+        Audits().page(store, "")
     audited(store, "one", "gradient-misaligned")
     audited(store, "two", "unconverged", seed=1)
     again = {"seed": 1, "run": 1, "created": "2026-01-02T00:00:00Z"}
     audited(store, "two", "budget-dependent", **again)
     audited(store, "two", "unconverged", seed=1, attack_seed=2)
-    text = audits(store)
+    text = to_markdown(Audits().page(store, ""))
     store.write_protocol("tiny-v1", protocol())
-    assert audits(store, "tiny-v1") == text.replace("# Audits", "# Audits on tiny-v1")
+    on_one = to_markdown(Audits().page(store, "tiny-v1"))
+    assert on_one == text.replace("# Audits", "# Audits on tiny-v1")
     assert [line.split("|")[9].strip() for line in text.splitlines() if "| vanilla " in line] == [
         "gradient-misaligned",
         "budget-dependent",

@@ -6,7 +6,8 @@ import pytest
 from robustdeq.errors import StoreError, UnknownName
 from robustdeq.results.boards.board import read_board
 from robustdeq.results.boards.leaderboard import leaderboard
-from robustdeq.results.formats.render import to_markdown
+from robustdeq.results.formats.markdown import to_markdown
+from robustdeq.results.reports.board import board_page
 from robustdeq.results.store.record_file import RecordFile, pack
 
 from .examples import DEQ, EXPLICIT, add, audit_all, column, protocol, survivors
@@ -196,7 +197,7 @@ def test_a_row_of_which_not_every_seed_is_audited_has_no_rank(seeded):
         if seed < 2:
             audit_all(seeded)
     assert only(seeded).audited == [0, 1]
-    board = to_markdown(read_board(seeded, "tiny-v1"))
+    board = to_markdown(board_page(read_board(seeded, "tiny-v1")))
     assert "not audited (2 of 3)" in board
     audit_all(seeded)
     assert (only(seeded).rank, only(seeded).audited) == (1, [0, 1, 2])

@@ -4,11 +4,21 @@ from collections.abc import Callable
 from functools import cache, partial
 from itertools import zip_longest
 from pathlib import Path
+from types import MappingProxyType
 
 from robustdeq.errors import UnknownName
 from robustdeq.results.boards.board import Board, read_board
-from robustdeq.results.formats.render import FORMATS
+from robustdeq.results.formats.data import to_csv, to_json
+from robustdeq.results.formats.markdown import to_markdown
+from robustdeq.results.reports.board import board_page
 from robustdeq.results.store.result_store import ResultStore
+
+
+def _markdown(board: Board) -> str:
+    return to_markdown(board_page(board))
+
+
+FORMATS = MappingProxyType({"md": _markdown, "csv": to_csv, "json": to_json})
 
 
 def render(store: ResultStore, protocol: str, form: str) -> str:

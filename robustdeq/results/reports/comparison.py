@@ -1,7 +1,9 @@
-"""A Markdown report that sets two or more entrants of a board side by side."""
+"""The page that sets two or more entrants of a board side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations
+from types import MappingProxyType
 
 from robustdeq.errors import SpecError
 from robustdeq.results.boards.compare import Paired, compared, named
@@ -9,12 +11,13 @@ from robustdeq.results.boards.evidence import gather
 from robustdeq.results.boards.leaderboard import Standing, standings_of
 from robustdeq.results.boards.statistics import holm
 from robustdeq.results.flags import find_flag, in_order
-from robustdeq.results.formats.markdown import NONE, p_value, per_cent, plain, signed, table
+from robustdeq.results.page import Block, Bullets, Heading, Page, Table, Text
 from robustdeq.results.store.record import DEPLOYMENT
 from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.text import NONE, p_value, per_cent, plain, signed, signed_span, span
 
 
-def report(store: ResultStore, protocol: str, entrants: Sequence[str]) -> str:
+def report(store: ResultStore, protocol: str, entrants: Sequence[str]) -> Page:
     """Every pair of the entrants compared, then all of them column by column.
 
     Raises:
@@ -30,9 +33,16 @@ def report(store: ResultStore, protocol: str, entrants: Sequence[str]) -> str:
     pairs = [compared(a, b) for a, b in combinations(chosen, 2)]
     by_name = {standing.entrant: standing for standing in standings_of(evidence, resolved)}
     standings = [by_name[entrant] for entrant in entrants]
-    blocks = [f"# {', '.join(entrants)} on {protocol}", resolved.note, _comparisons(pairs)]
-    blocks += [_side_by_side(standings, resolved.ranking_names), _flags(standings)]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    flags = in_order(name for standing in standings for name in standing.flags)
+    return Page.of(
+        Heading(f"{', '.join(entrants)} on {protocol}"),
+        Text(resolved.note),
+        *_comparisons(pairs),
+        Heading("Side by side", 2),
+        Text("Accuracies in per cent."),
+        _side_by_side(standings, resolved.ranking_names),
+        Bullets(tuple(str(find_flag(name)) for name in flags)),
+    )
 
 
 def verdict(pair: Paired) -> str:
@@ -45,64 +55,57 @@ def verdict(pair: Paired) -> str:
     return f"{better} keeps {points} points more robust accuracy than {worse} ({p})."
 
 
-def _comparisons(pairs: list[Paired]) -> str:
+def _comparisons(pairs: list[Paired]) -> Iterator[Block]:
     adjusted = holm([pair.p for pair in pairs])
-    header = [
-        "difference",
-        "95 % interval",
-        "p",
-        "p (Holm)",
-        "only first",
-        "only second",
-        "n",
-        "seeds",
-    ]
-    rows = [
-        [
-            signed(pair.difference),
-            f"{signed(pair.interval.low)} to {signed(pair.interval.high)}",
-            p_value(pair.p),
-            p_value(p),
-            f"{pair.only_a:g}",
-            f"{pair.only_b:g}",
-            str(pair.n),
-            str(pair.seeds),
-        ]
-        for pair, p in zip(pairs, adjusted, strict=True)
-    ]
-    blocks = []
-    for pair, row in zip(pairs, rows, strict=True):
-        blocks += [f"## {pair.a} against {pair.b}", verdict(pair), table(header, [row])]
-        blocks += [pair.method]
+    for pair, p in zip(pairs, adjusted, strict=True):
+        yield Heading(f"{pair.a} against {pair.b}", 2)
+        yield Text(verdict(pair))
+        yield Table.of([(pair, p)], _PAIR)
+        yield Text(pair.method)
     if len(pairs) > 1:
-        blocks += [
+        yield Text(
             f"Interval, p and verdict are of one test of each pair alone; p (Holm) is adjusted for "
             f"{len(pairs)} comparisons."
-        ]
-    return "\n\n".join(blocks)
+        )
 
 
-def _side_by_side(standings: list[Standing], columns: list[str]) -> str:
-    rows = [
-        ["clean", *(per_cent(s.clean) for s in standings)],
-        ["robust", *(per_cent(s.robust) for s in standings)],
-        ["95 % interval", *(" to ".join(map(per_cent, s.interval)) for s in standings)],
-        ["protocol", *(per_cent(s.protocol_robust) for s in standings)],
-        ["external worst", *(per_cent(s.external_robust) for s in standings)],
-        *([name, *(per_cent(s.columns[name]) for s in standings)] for name in columns),
-        ["n", *(str(s.n) for s in standings)],
-        ["training seeds", *(str(s.seeds) for s in standings)],
-        ["seeds audited", *(str(len(s.audited)) for s in standings)],
-        ["complete", *("yes" if s.complete else "no" for s in standings)],
-        *([key, *(_deployed(s, key) for s in standings)] for key in DEPLOYMENT),
-        *(
-            [f"{name}/image", *(f"{s.cost.get(name, 0):.1f}" for s in standings)]
-            for name in sorted({name for s in standings for name in s.cost})
-        ),
-        ["flags", *(", ".join(s.flags) or NONE for s in standings)],
-    ]
-    header = ["", *(s.entrant for s in standings)]
-    return f"## Side by side\n\nAccuracies in per cent.\n\n{table(header, rows, left=('',))}"
+_PAIR: Mapping[str, Callable[[tuple[Paired, float]], str]] = MappingProxyType(
+    {
+        "difference": lambda tested: signed(tested[0].difference),
+        "95 % interval": lambda tested: signed_span(*tested[0].interval),
+        "p": lambda tested: p_value(tested[0].p),
+        "p (Holm)": lambda tested: p_value(tested[1]),
+        "only first": lambda tested: f"{tested[0].only_a:g}",
+        "only second": lambda tested: f"{tested[0].only_b:g}",
+        "n": lambda tested: str(tested[0].n),
+        "seeds": lambda tested: str(tested[0].seeds),
+    }
+)
+
+
+def _side_by_side(standings: list[Standing], columns: list[str]) -> Table:
+    """A line for each fact, a column for each entrant."""
+    facts: dict[str, Callable[[Standing], str]] = {
+        "clean": lambda s: per_cent(s.clean),
+        "robust": lambda s: per_cent(s.robust),
+        "95 % interval": lambda s: span(*s.interval),
+        "protocol": lambda s: per_cent(s.protocol_robust),
+        "external worst": lambda s: per_cent(s.external_robust),
+        **{name: partial(_column, name=name) for name in columns},
+        "n": lambda s: str(s.n),
+        "training seeds": lambda s: str(s.seeds),
+        "seeds audited": lambda s: str(len(s.audited)),
+        "complete": lambda s: "yes" if s.complete else "no",
+        **{key: partial(_deployed, key=key) for key in DEPLOYMENT},
+        **{f"{name}/image": partial(_cost, name=name) for name in _costs(standings)},
+        "flags": lambda s: ", ".join(s.flags) or NONE,
+    }
+    rows = tuple((name, *map(fact, standings)) for name, fact in facts.items())
+    return Table(("", *(s.entrant for s in standings)), rows, left=("",))
+
+
+def _column(standing: Standing, name: str) -> str:
+    return per_cent(standing.columns[name])
 
 
 def _deployed(standing: Standing, key: str) -> str:
@@ -110,6 +113,9 @@ def _deployed(standing: Standing, key: str) -> str:
     return per_cent(value) if key.startswith("converged") else plain(value)
 
 
-def _flags(standings: list[Standing]) -> str:
-    names = in_order(name for standing in standings for name in standing.flags)
-    return "\n".join(f"- {find_flag(name)}" for name in names)
+def _costs(standings: list[Standing]) -> list[str]:
+    return sorted({name for s in standings for name in s.cost})
+
+
+def _cost(standing: Standing, name: str) -> str:
+    return f"{standing.cost.get(name, 0):.1f}"

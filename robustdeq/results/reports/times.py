@@ -1,21 +1,20 @@
 """Report of what a matrix takes: time and work by entrant, beside one of them."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean, median
 
 from robustdeq.errors import StoreError
 from robustdeq.hints import hint
 from robustdeq.results.boards.evidence import Evidence, gather
-from robustdeq.results.formats.markdown import NONE, table
+from robustdeq.results.page import Heading, Page, Table, Text
+from robustdeq.results.reports.base import Report
 from robustdeq.results.store.files import read_text
 from robustdeq.results.store.result_store import ResultStore
+from robustdeq.results.text import NONE
 
 YARDSTICK = "adversarial-training/vanilla"
-_HEADER = (
-    "entrant", "seeds", "images", "attacked, minutes", "factor", "work an image", "its factor",
-    "trained, images/s", "time of an image, factor",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,34 +36,35 @@ class _Effort:
     rate: float | None
 
 
-def times(store: ResultStore, protocol: str) -> str:
-    """The time that each complete entrant's columns took, and its factor to a yardstick's.
+@dataclass(frozen=True)
+class Times(Report):
+    """The time that each complete entrant's columns took, and its factor to a yardstick's."""
 
-    Raises:
-        UnknownName: the store has no such protocol.
-        StoreError: it has no complete entrant, or a record or an entrant's log is damaged.
-    """
-    evidence = gather(store, store.protocol(protocol))
-    rates = _rates(store)
-    efforts = [_effort(each, rates) for each in evidence if each.complete]
-    if not efforts:
-        raise StoreError(
-            f"{store.root} has no complete entrant of {protocol}; run "
-            f"{hint('run', 'PROTOCOL', '--results', store.root)} with its name or TOML file first"
+    def page(self, store: ResultStore, protocol: str) -> Page:
+        evidence = gather(store, store.protocol(protocol))
+        rates = _rates(store)
+        efforts = [_effort(each, rates) for each in evidence if each.complete]
+        if not efforts:
+            raise StoreError(
+                f"{store.root} has no complete entrant of {protocol}; run "
+                f"{hint('run', 'PROTOCOL', '--results', store.root)} with its name or TOML file "
+                f"first"
+            )
+        yard = next((each for each in efforts if each.entrant == YARDSTICK), None)
+        efforts.sort(key=lambda each: each.work)
+        total = sum(each.minutes for each in efforts)
+        return Page.of(
+            Heading(f"Time that {protocol} takes"),
+            Text(
+                f"One training seed of all {len(efforts)} complete entrants: {total:.0f} minutes "
+                f"of one worker, weights given. Minutes are those of the wall as the records have "
+                f"them, so they grow with whatever else the machine did; work does not: it counts "
+                f"evaluations of the cell or network and products with its Jacobian, whose sizes "
+                f"differ between networks. Means over training seeds; factors are to "
+                f"`{YARDSTICK}`."
+            ),
+            Table.of(efforts, _columns(yard), left=("entrant",)),
         )
-    yard = next((each for each in efforts if each.entrant == YARDSTICK), None)
-    efforts.sort(key=lambda each: each.work)
-    total = sum(each.minutes for each in efforts)
-    return (
-        f"# Time that {protocol} takes\n\n"
-        f"One training seed of all {len(efforts)} complete entrants: {total:.0f} minutes of one "
-        f"worker, weights given. Minutes are those of the wall as the records have them, so they "
-        f"grow with whatever else the machine did; work does not: it counts evaluations of the "
-        f"cell or network and products with its Jacobian, whose sizes differ between networks. "
-        f"Means over training seeds; factors are to `{YARDSTICK}`.\n\n"
-        + table(_HEADER, [_line(each, yard) for each in efforts], left=("entrant",))
-        + "\n"
-    )
 
 
 def _effort(evidence: Evidence, rates: dict[str, float]) -> _Effort:
@@ -96,14 +96,19 @@ def _rates(store: ResultStore) -> dict[str, float]:
     return rates
 
 
-def _line(effort: _Effort, yard: _Effort | None) -> list[str]:
+def _columns(yard: _Effort | None) -> dict[str, Callable[[_Effort], str]]:
     def factor(own: float | None, other: float | None) -> str:
         return f"{own / other:.2f}" if yard and own is not None and other else NONE
 
     rate = None if yard is None else yard.rate
-    return [
-        effort.entrant, str(effort.seeds), str(effort.images), f"{effort.minutes:.1f}",
-        factor(effort.minutes, yard and yard.minutes),
-        f"{effort.work:.0f}", factor(effort.work, yard and yard.work),
-        NONE if effort.rate is None else f"{effort.rate:.0f}", factor(rate, effort.rate),
-    ]  # fmt: skip
+    return {
+        "entrant": lambda effort: effort.entrant,
+        "seeds": lambda effort: str(effort.seeds),
+        "images": lambda effort: str(effort.images),
+        "attacked, minutes": lambda effort: f"{effort.minutes:.1f}",
+        "factor": lambda effort: factor(effort.minutes, yard and yard.minutes),
+        "work an image": lambda effort: f"{effort.work:.0f}",
+        "its factor": lambda effort: factor(effort.work, yard and yard.work),
+        "trained, images/s": lambda effort: NONE if effort.rate is None else f"{effort.rate:.0f}",
+        "time of an image, factor": lambda effort: factor(rate, effort.rate),
+    }

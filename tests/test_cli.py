@@ -306,3 +306,11 @@ def test_a_report_of_a_goal_takes_no_entrants_and_needs_records(tmp_path):
     assert robustdeq("report", "--of", "state-map", "--results", tmp_path).refuses(
         "no record of digits-linf-v2", "run `robustdeq run PROTOCOL --results"
     )
+
+
+def test_a_board_is_found_by_the_file_of_its_protocol(folder):
+    results = ("--results", folder / "runs")
+    assert robustdeq("board", folder / "tiny.toml", *results) == robustdeq(
+        "board", "tiny", *results
+    )
+    assert robustdeq("board", folder / "tinny.toml", *results).refuses("no protocol file")

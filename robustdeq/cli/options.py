@@ -2,12 +2,14 @@
 
 import argparse
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustdeq.errors import SpecError, TrialsFailed, UnknownName
 from robustdeq.hints import hint
 from robustdeq.progress import PLAIN
+from robustdeq.results.store.files import read_text
 from robustdeq.results.store.result_store import ResultStore
 
 if TYPE_CHECKING:
@@ -73,10 +75,15 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
 def protocol_of(store: ResultStore, name: str | None) -> str:
     """The protocol a board is of: as named, else the only one with records, else the default.
 
+    Args:
+        name: of the protocol, or its TOML file.
+
     Raises:
         UnknownName: the store has no such protocol.
     """
     known = store.protocols()
+    if name and name.endswith(".toml"):
+        name = _named_in(name)
     chosen = name or (known[0] if len(known) == 1 else DEFAULT_PROTOCOL)
     if chosen not in known:
         if not known:
@@ -86,6 +93,17 @@ def protocol_of(store: ResultStore, name: str | None) -> str:
             raise SpecError(f"{store.root} holds no results yet; {command}{how} makes some")
         raise UnknownName(f"protocol in {store.root}", chosen, known)
     return chosen
+
+
+def _named_in(file: str) -> str:
+    """The name that a protocol's TOML file states; that of the file where it states none."""
+    path = folder(file)
+    if not path.is_file():
+        raise SpecError(f"there is no protocol file {file!r}; give a name or a TOML file")
+    try:
+        return tomllib.loads(read_text(path)).get("name", path.stem)
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not TOML: {error}") from None
 
 
 def growing_store(root: Path) -> ResultStore:

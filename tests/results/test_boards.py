@@ -83,8 +83,8 @@ def test_the_json_board_has_exactly_the_promised_fields(tmp_path):
 
 def test_the_csv_board_has_a_row_for_each_standing(tmp_path):
     rows = list(csv.DictReader(io.StringIO(render(tiny_store(tmp_path), "tiny-v1", "csv"))))
-    assert [row["entrant"] for row in rows][:2] == ["trades/vanilla", "explicit"]
-    assert rows[1]["columns.apgd"] == rows[1]["deployment.solver"] == ""
+    assert [row["entrant"] for row in rows][:2] == ["trades/vanilla", "vanilla"]
+    assert rows[3]["columns.apgd"] == rows[3]["deployment.solver"] == ""
     assert rows[0]["interval_low"] == "0.13812"
 
 

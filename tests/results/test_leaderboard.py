@@ -9,6 +9,7 @@ from robustdeq.results.boards.leaderboard import leaderboard
 from robustdeq.results.formats.markdown import to_markdown
 from robustdeq.results.reports.board import board_page
 from robustdeq.results.store.record_file import RecordFile, pack
+from robustdeq.results.store.result_store import ResultStore
 
 from .examples import DEQ, EXPLICIT, add, audit_all, column, protocol, survivors
 
@@ -72,12 +73,19 @@ def test_a_missing_column_makes_the_row_provisional(tiny):
     assert standing.column_n == {"pgd": 12}
 
 
-def test_a_refused_column_is_excused_only_without_an_equilibrium(tiny):
+@pytest.mark.parametrize("view", ["through-solver", "defended"])
+def test_a_refused_column_is_excused_where_it_attacks_a_solver_that_is_not_there(tmp_path, view):
+    """A record of a plain attack on an explicit network, made a refusal, raised its rank."""
+    stages = [{"attack": {"name": "apgd", "version": 1}, "surrogate": {"name": view}}]
+    asked = protocol()
+    asked["columns"][1]["stages"] = stages
+    store = ResultStore(tmp_path)
+    store.write_protocol("tiny-v1", asked)
     for chain, deployment in (("explicit", {"deployment": EXPLICIT}), ("vanilla", {})):
-        add(tiny, chain, survivors(5), **deployment)
-        add(tiny, chain, None, name="apgd", **deployment)
-    complete = {s.entrant: s.complete for s in leaderboard(tiny, "tiny-v1")}
-    assert complete == {"explicit": True, "vanilla": False}
+        add(store, chain, survivors(5), **deployment)
+        add(store, chain, None, name="apgd", settings={"stages": stages}, **deployment)
+    complete = {s.entrant: s.complete for s in leaderboard(store, "tiny-v1")}
+    assert complete == {"explicit": view == "through-solver", "vanilla": False}
 
 
 def test_a_further_attack_lowers_the_row_but_not_its_protocol_figure(tiny):

@@ -1,5 +1,6 @@
 """A record that somebody edited contradicts itself or its neighbors, whatever digests it has."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,17 @@ import pyarrow as pa
 import pytest
 
 from robustdeq.errors import ContractViolation, StoreError
+from robustdeq.evaluation.protocol import load_protocol, shipped
 from robustdeq.results.store import result_store as store_module
 from robustdeq.results.store.proof import Proof
+from robustdeq.results.store.protocol import ResolvedProtocol
+from robustdeq.results.store.record import Record
+from robustdeq.results.store.released import RELEASED, protocol_digest
+from robustdeq.results.store.result_store import ResultStore
 from robustdeq.results.store.tables import AUDIT, STATES, to_numpy
+from robustdeq.spec import decode
 
-from .examples import DEQ, N, add, samples, spec, survivors
+from .examples import DEQ, DIGEST, THREAT, N, add, samples, spec, survivors
 
 
 def forged(store, monkeypatch, record, tables):
@@ -20,6 +27,7 @@ def forged(store, monkeypatch, record, tables):
         path.unlink()
     with monkeypatch.context() as patch:
         patch.setattr(store_module, "prove", lambda *_: Proof((), None))
+        patch.setattr(ResultStore, "_require_agreement", lambda *_: None)
         store.append(record, tables)
 
 
@@ -238,7 +246,13 @@ def test_one_data_slice_has_one_list_of_labels(store, monkeypatch):
         store.scan()
 
 
-def test_the_same_weights_answer_clean_images_alike(store):
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Records are stored whatever those of the same weights say, as a forger would."""
+    monkeypatch.setattr(ResultStore, "_require_agreement", lambda *_: None)
+
+
+def test_the_same_weights_answer_clean_images_alike(store, unchecked):
     add(store, "vanilla", survivors(7))
     add(store, "vanilla", survivors(7), name="apgd", wrong=1)
     assert len(store.scan()) == 2  # one image may be another machine's rounding
@@ -249,8 +263,57 @@ def test_the_same_weights_answer_clean_images_alike(store):
     assert len(store.scan()) == 2
 
 
-def test_the_same_weights_have_one_solver(store):
+def test_what_would_stop_the_board_is_not_stored(store):
+    """An entrant whose answers hang on what it was asked before took everybody's row with it."""
+    kept = add(store, "vanilla", survivors(7))
+    with pytest.raises(ContractViolation, match=r"vanilla square is not stored: .* differs on 3"):
+        add(store, "vanilla", survivors(7), name="square", wrong=3)
+    assert [record.stem for record in store.scan()] == [kept.stem]
+
+
+def test_the_same_weights_have_one_solver(store, unchecked):
     add(store, "vanilla", survivors(7))
     add(store, "vanilla", survivors(7), name="apgd", deployment=dict.fromkeys(DEQ))
     with pytest.raises(StoreError, match="the same weights are deployed with"):
         store.scan()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c["threat"].update(eps="1/8"), "its specification is that of"),
+        (lambda c: c["threat"].update(name="l2"), "its specification is that of"),
+        (lambda c: c["data"].update(digest="e2" * 32), "its specification is that of"),
+        (lambda c: c["cost"].update(forward=-1.0), "its cost is"),
+        (lambda c: c["entrant"].update(adaptive=[{"version": 1}]), "is damaged: a part of it"),
+        (lambda c: c["deployment"].update(converged_clean="all"), "is damaged: a part of it"),
+    ],
+)
+def test_an_edit_is_told_whatever_the_reader_asked_for(store, monkeypatch, change, told):
+    """One that took a record out of a board's data or threat was seen by nobody."""
+    record = add(store, "vanilla", survivors(7))
+    content = json.loads(record.to_json())
+    change(content)
+    edited = Record.from_json(json.dumps(content))
+    forged(store, monkeypatch, edited, {"samples": samples(survivors(7)[None])})
+    for where in ({}, {"data.digest": DIGEST, "threat": THREAT}):
+        with pytest.raises(StoreError, match=told):
+            ResultStore(store.root).scan(where)
+
+
+def test_a_released_protocol_is_what_was_released(tmp_path):
+    name = "digits-linf-v1"
+    store = ResultStore(tmp_path)
+    path = store.write_protocol(name, load_protocol(name).resolved(500))
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"training_seeds": [\n  0', '"training_seeds": [\n  1'))
+    assert path.read_text(encoding="utf-8") != text
+    with pytest.raises(StoreError, match="is not the protocol 'digits-linf-v1' that was released"):
+        store.protocol(name)
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_every_shipped_protocol_counts_as_released(name):
+    protocol = load_protocol(name)
+    resolved = decode(ResolvedProtocol, protocol.resolved(len(protocol.load_data().test)))
+    assert RELEASED[name] == protocol_digest(resolved)

@@ -1,7 +1,6 @@
-"""What the records of a protocol say, image by image, about every defence in them."""
+"""What the records of a protocol say, image by image, about every defense in them."""
 
 from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,73 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from robustdeq.aims import aim_of
+from robustdeq.results.boards.member import Member, member_of
 from robustdeq.results.boards.row_names import row_names
-from robustdeq.results.store.protocol import ResolvedProtocol, covers, may_rank
+from robustdeq.results.store.protocol import ResolvedProtocol
 from robustdeq.results.store.record import Record
 from robustdeq.results.store.result_store import ResultStore
 from robustdeq.spec import canonical
-
-
-@dataclass(frozen=True)
-class Member:
-    """One training seed of a defence, by its newest weights.
-
-    Verdicts are (n,) over the data slice: 1 survived, 0 broken, between them the share of draws
-    that survived where answers are random, NaN not judged. `protocol` is the
-    per-image worst case over the required columns and attack seeds, `known` over further attacks on
-    the same weights as well, on the same images. Columns with another goal than the label, or on
-    another deployment, are required as well and have no verdicts here.
-
-    Attributes:
-        columns: verdicts by the name of a required column.
-        beyond: verdicts by the canonical spec of a further one.
-        derived: which of these attack through what the entrant does at inference.
-        judged: which images every required column judged.
-        largest: the share of the largest class among the images.
-    """
-
-    seed: int
-    wanted: tuple[str, ...]
-    required: dict[str, Record]
-    further: tuple[Record, ...]
-    audits: tuple[Record, ...]
-    columns: dict[str, Float[ndarray, " n"]]
-    beyond: dict[str, Float[ndarray, " n"]]
-    derived: frozenset[str]
-    clean: Float[ndarray, " n"]
-    judged: Bool[ndarray, " n"]
-    largest: float
-    reweighted: bool
-
-    @property
-    def checkpoint(self) -> str:
-        return next(iter(self.required.values())).checkpoint
-
-    @property
-    def protocol(self) -> Float[ndarray, " n"]:
-        return _worst(self.columns.values())
-
-    def known(self, faced: frozenset[str] | None = None) -> Float[ndarray, " n"]:
-        """The per-image worst case over the protocol and all further attacks, or some of them."""
-        further = [v for spec, v in self.beyond.items() if faced is None or spec in faced]
-        return np.where(self.judged, _worst([self.protocol, *further]), np.nan)
-
-    @property
-    def records(self) -> list[Record]:
-        return [*self.required.values(), *self.further, *self.audits]
-
-    def settled(self, column: str) -> bool:
-        """Whether nothing is missing: judged, or refused where that says nothing about the figure.
-
-        So it is with a network without an equilibrium, and with a column that does not enter the
-        figure: no attack slows down a solver of a fixed depth.
-        """
-        record = self.required.get(column)
-        if record is None:
-            return False
-        unranked = not may_rank(record.column)
-        return record.status == "done" or record.deployment["solver"] is None or unranked
 
 
 @dataclass(frozen=True)
@@ -185,90 +123,5 @@ def _members(
     by_seed = defaultdict(list)
     for record in records:
         by_seed[record.entrant["seed"]].append(record)
-    members = (_member(store, protocol, seed, by_seed[seed]) for seed in sorted(by_seed))
+    members = (member_of(store, protocol, seed, by_seed[seed]) for seed in sorted(by_seed))
     return tuple(member for member in members if member is not None)
-
-
-def _member(
-    store: ResultStore, protocol: ResolvedProtocol, seed: int, records: list[Record]
-) -> Member | None:
-    newest = max(records, key=lambda record: record.provenance["created"])
-    columns = protocol.required(_views(records, newest.checkpoint))
-    belonging = [
-        r
-        for r in records
-        if r.status == "done" and may_rank(r.column) and any(covers(r.column, c) for c in columns)
-    ]
-    if not belonging:
-        return None
-    checkpoint = max(belonging, key=lambda r: (r.provenance["created"], r.stem)).checkpoint
-    present = [record for record in records if record.checkpoint == checkpoint]
-    required, further = _sorted_out(columns, present)
-    done = {
-        name: record
-        for name, record in required.items()
-        if record.status == "done" and may_rank(record.column)
-    }
-    judged = {name: store.verdicts(record) for name, record in done.items()}
-    n = protocol.data["n"]
-    survived = {name: found.over(found.worst, n) for name, found in judged.items()}
-    protocol_worst = _worst(survived.values())
-    cut = [survived[name] for name in done if done[name].column not in columns]
-    beyond = defaultdict(list)
-    for record in further:
-        found = store.verdicts(record)
-        beyond[canonical(record.column)].append(found.over(found.worst, n))
-    return Member(
-        seed=seed,
-        wanted=tuple(column["name"] for column in columns),
-        required=required,
-        further=further,
-        audits=tuple(r for r in present if not aim_of(r.column).staged),
-        columns=survived,
-        beyond={spec: _worst(found) for spec, found in beyond.items()},
-        derived=frozenset(canonical(record.column) for record in further if _derived(record)),
-        clean=_worst(found.over(found.correct, n) for found in judged.values()),
-        judged=np.asarray(~np.isnan([protocol_worst, *cut]).any(axis=0)),
-        largest=max(found.largest_class for found in judged.values()),
-        reweighted=any(record.checkpoint != checkpoint for record in belonging),
-    )
-
-
-def _views(records: list[Record], checkpoint: str) -> list[dict[str, Any]]:
-    """The views that any record of these weights says they have to be attacked through.
-
-    No record takes back what another one asks for.
-    """
-    present = [record for record in records if record.checkpoint == checkpoint]
-    named = (view for record in present for view in record.entrant.get("adaptive", ()))
-    return list({canonical(view): view for view in named}.values())
-
-
-def _derived(record: Record) -> bool:
-    """Whether a record's column attacks through what its entrant does at inference."""
-    views = record.entrant.get("adaptive", ())
-    return all(stage.get("surrogate") in views for stage in record.column["stages"])
-
-
-def _sorted_out(
-    columns: tuple[dict[str, Any], ...], records: list[Record]
-) -> tuple[dict[str, Record], tuple[Record, ...]]:
-    """The one record of each required column, and the further ones that may lower the figure.
-
-    The earliest run on the most images counts; a refusal only where no run was judged.
-    """
-    required, further = {}, []
-    for record in sorted(records, key=lambda r: (r.status == "refused", -r.n, r.run, r.stem)):
-        name = record.column["name"]
-        if name not in required and any(covers(record.column, c) for c in columns):
-            required[name] = record
-        elif record.status == "done" and may_rank(record.column):
-            further.append(record)
-    names = [column["name"] for column in columns]
-    in_order = {name: required[name] for name in names if name in required}
-    return in_order, tuple(further)
-
-
-def _worst(verdicts: Iterable[ndarray]) -> ndarray:
-    """The per-image minimum; an image that only some columns judged keeps their verdicts."""
-    return np.fmin.reduce(list(verdicts))

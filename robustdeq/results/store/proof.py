@@ -53,7 +53,7 @@ def prove(record: Record, tables: Mapping[str, pa.Table]) -> Proof:
     Args:
         tables: those of `proving`.
     """
-    found = [*_specification(record), *_outline(record, tables)]
+    found = [*specified(record), *_outline(record, tables)]
     if found or record.status == "refused":
         return Proof(tuple(found), None)
     found += aim_of(record.column).contradictions(record, tables)
@@ -66,7 +66,8 @@ def prove(record: Record, tables: Mapping[str, pa.Table]) -> Proof:
     return Proof((*found, *_images(record, verdicts), *_figures(record, verdicts)), verdicts)
 
 
-def _specification(record: Record) -> Iterator[str]:
+def specified(record: Record) -> Iterator[str]:
+    """What a record's name and specification say against each other, a clause each."""
     computed = trial_id(record.entrant, record.column, record.data, record.threat)
     if record.trial != computed:
         yield f"its trial is {record.trial}, but its specification is that of {computed}"
@@ -80,6 +81,8 @@ def _specification(record: Record) -> Iterator[str]:
     ]
     if named != wanted:
         yield f"its sources are {named}, but its column attacks from {wanted}"
+    if nameless := [view for view in entrant.get("adaptive", ()) if not view["name"]]:
+        yield f"it has to be attacked through {nameless[0]}, which names no view"
     try:
         datetime.fromisoformat(record.provenance["created"])
     except (TypeError, ValueError):
@@ -95,6 +98,8 @@ def _names(defense: dict[str, Any]) -> Iterator[str]:
 
 def _outline(record: Record, tables: Iterable[str]) -> Iterator[str]:
     """Which figures there have to be."""
+    if any(spent < 0 for spent in record.cost.values()):
+        yield f"its cost is {record.cost}"
     if record.status == "refused":
         figures = (record.clean, record.robust, *record.seeds.values())
         if record.n or any(figure is not None for figure in figures) or tables:

@@ -53,7 +53,7 @@ class RecordFile:
     """
 
     def __init__(self, path: Path):
-        self._path = path
+        self.path = path
         content = read(path)
         try:
             self._file = pq.ParquetFile(pa.BufferReader(content))
@@ -76,12 +76,12 @@ class RecordFile:
         """A table of the record; see `ResultStore.table`."""
         if name not in self.tables:
             raise StoreError(
-                f"{self._path} has no table {name!r}; it has {', '.join(self.tables) or 'none'}"
+                f"{self.path} has no table {name!r}; it has {', '.join(self.tables) or 'none'}"
             )
         try:
             known = self._schema.field(name).type.value_type.names
             if strange := set(known).difference(SCHEMAS[name].names):
-                raise _damaged(self._path, StoreError(f"a column {min(strange)!r}"))
+                raise _damaged(self.path, StoreError(f"a column {min(strange)!r}"))
             wanted = select(name, known, columns, optional)
             paths = [f"{name}.list.element.{column}" for column in wanted]
             rows = self._file.read(paths, use_threads=False)[name].combine_chunks().values
@@ -89,7 +89,7 @@ class RecordFile:
             arrays = [rows.field(field.name).cast(field.type) for field in fields]
             return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
         except _BROKEN as error:
-            raise _damaged(self._path, error) from None
+            raise _damaged(self.path, error) from None
 
 
 def select(

@@ -6,20 +6,22 @@ from typing import Any
 
 import pyarrow as pa
 
-from robustdeq.errors import ContractViolation, SpecError, StoreError, UnknownName
+from robustdeq.errors import ContractViolation, StoreError
 from robustdeq.hints import hint
 from robustdeq.results.store.cross_proof import disagreements
 from robustdeq.results.store.files import listed, read_text, refuse_existing, write, write_once
-from robustdeq.results.store.proof import COLUMNS, prove, proving
-from robustdeq.results.store.protocol import ResolvedProtocol, first_difference
+from robustdeq.results.store.proof import prove
+from robustdeq.results.store.protocol import ResolvedProtocol
+from robustdeq.results.store.protocols import Protocols
+from robustdeq.results.store.proven import Opened, proven, require_specified
 from robustdeq.results.store.record import Record
 from robustdeq.results.store.record_file import RecordFile, pack
 from robustdeq.results.store.retraction import SCHEMA as RETRACTION_SCHEMA
 from robustdeq.results.store.retraction import Retraction, contradiction
 from robustdeq.results.store.schema1 import OldRecordFile
+from robustdeq.results.store.selection import matches
 from robustdeq.results.store.tables import conform
 from robustdeq.results.store.verdicts import Verdicts
-from robustdeq.spec import decode, encode
 
 
 class ResultStore:
@@ -38,7 +40,7 @@ class ResultStore:
         self.boards = self.root / "boards"
         self.reports = self.root / "reports"
         self.unfinished = self.root / "unfinished"
-        self._protocols = self.root / "protocols"
+        self._protocols = Protocols(self.root / "protocols")
         self._retractions = self.root / "retractions"
         self._verdicts: dict[str, Verdicts] = {}  # of the records proven last
 
@@ -48,15 +50,18 @@ class ResultStore:
         Raises:
             AlreadyStored: a record of this stem exists; it is left as it is.
             StoreError: the folder cannot be written, or is of an older schema.
-            ContractViolation: a table does not fit its schema, or contradicts the record; or a done
-                record has no samples (no audit, if an audit was its goal).
+            ContractViolation: a table does not fit its schema, or contradicts the record or another
+                one of the same weights; or a done record has no samples (no audit, if an audit was
+                its goal).
         """
         self.require_current()
         path = self._record_path(record.stem)
         refuse_existing(path)
         tables = {name: conform(name, table) for name, table in tables.items()}
-        if told := prove(record, tables).contradictions:
+        proof = prove(record, tables)
+        if told := proof.contradictions:
             raise ContractViolation(f"record {record.stem} contradicts itself: {'; '.join(told)}")
+        self._require_agreement(record, proof.verdicts)
         write_once(path, pack(record, tables))
         return path
 
@@ -86,7 +91,10 @@ class ResultStore:
         withdrawn = self.retractions()
         paths = sorted(self._kept(".parquet") + self._kept(".json"))
         opened = [self._open(path) for path in paths if retracted or path.stem not in withdrawn]
-        found = [file for file in opened if _matches(file.record, where or {})]
+        for file in opened:
+            if file.record.stem not in withdrawn:
+                require_specified(file)
+        found = [file for file in opened if matches(file.record, where or {})]
         self._prove(file for file in found if file.record.stem not in withdrawn)
         return [file.record for file in found]
 
@@ -172,46 +180,16 @@ class ResultStore:
         return found
 
     def write_protocol(self, name: str, resolved: dict[str, Any]) -> Path:
-        """Keep a resolved protocol beside its records; again with the same content does nothing.
-
-        Raises:
-            SpecError: `resolved` is not a protocol of this name.
-            StoreError: another protocol of this name is stored; a released one never changes.
-        """
-        protocol = decode(ResolvedProtocol, resolved, f"protocol {name}")
-        if protocol.name != name:
-            raise SpecError(f"protocol {protocol.name!r} cannot be stored as {name!r}")
-        path = self._protocol_path(name)
-        try:
-            if not path.exists():
-                write_once(path, protocol.to_json().encode())
-        except StoreError:
-            if not path.exists():  # else another process stored it meanwhile
-                raise
-        if (stored := self.protocol(name)) != protocol:
-            where, before, now = first_difference(encode(stored), encode(protocol))
-            raise StoreError(
-                f"{path} holds another protocol {name!r}: {where} is {before} there, and now "
-                f"{now}; a released protocol never changes, so give the new one a new name or use "
-                f"another results folder"
-            )
-        return path
+        """As `Protocols.write`."""
+        return self._protocols.write(name, resolved)
 
     def protocols(self) -> list[str]:
         """The names of the stored protocols, sorted."""
-        return [path.stem for path in listed(self._protocols, ".json")]
+        return self._protocols.names()
 
     def protocol(self, name: str) -> ResolvedProtocol:
-        """A stored protocol.
-
-        Raises:
-            UnknownName: none of this name is stored; the message offers the nearest.
-            StoreError: its file is damaged.
-        """
-        if name not in self.protocols():
-            raise UnknownName(f"protocol in {self.root}", name, self.protocols())
-        path = self._protocol_path(name)
-        return ResolvedProtocol.from_json(read_text(path), str(path))
+        """As `Protocols.read`."""
+        return self._protocols.read(name)
 
     def write_board(self, name: str, text: str) -> Path:
         """Put a regenerated board in its folder, replacing the one there."""
@@ -219,27 +197,24 @@ class ResultStore:
         write(path, text.encode())
         return path
 
-    def _prove(self, files: Iterable[RecordFile | OldRecordFile]) -> None:
-        """Hold each record against itself, and all of them against each other."""
-        proven = []
-        for file in files:
-            record = file.record
-            wanted = [name for name in proving(record) if name in file.tables]
-            tables = {name: file.table(name, *COLUMNS.get(name, ())) for name in wanted}
-            proof = prove(record, tables)
-            if proof.contradictions:
-                raise StoreError(
-                    f"{self._find(record.stem)} contradicts itself: "
-                    f"{'; '.join(proof.contradictions)}; restore the file, or delete it and run "
-                    "again the command that made it"
-                )
-            proven.append((record, proof.verdicts))
-        for one, other, told in disagreements(proven):
-            raise StoreError(
-                f"{self._find(one.stem)} and {self._find(other.stem)} contradict each other: "
-                f"{told}; restore the wrong one, or retract it"
+    def _prove(self, files: Iterable[Opened]) -> None:
+        self._verdicts.update((record.stem, found) for record, found in proven(files) if found)
+
+    def _require_agreement(self, record: Record, verdicts: Verdicts | None) -> None:
+        """Hold a record that is to be stored against those of the same weights.
+
+        Raises:
+            ContractViolation: they cannot both be right. Stored, it would stop the board.
+        """
+        weights = f"-{record.checkpoint[:8]}-"
+        beside = [path for path in self._kept(".parquet") if weights in path.stem]
+        withdrawn = self.retractions()
+        known = proven(self._open(path) for path in beside if path.stem not in withdrawn)
+        for one, other, told in disagreements([*known, (record, verdicts)]):
+            raise ContractViolation(
+                f"{record.entrant['chain']} {record.column['name']} is not stored: "
+                f"{' and '.join(sorted((one.stem, other.stem)))} contradict each other: {told}"
             )
-        self._verdicts.update((record.stem, found) for record, found in proven if found)
 
     def _runs(self, trial: str, checkpoint: str) -> list[Path]:
         self.require_current()
@@ -262,10 +237,7 @@ class ResultStore:
         """Where the retraction of a record is, if there is one."""
         return self._retractions / f"{stem}.json"
 
-    def _protocol_path(self, name: str) -> Path:
-        return self._protocols / f"{name}.json"
-
-    def _open(self, path: Path) -> RecordFile | OldRecordFile:
+    def _open(self, path: Path) -> Opened:
         file = OldRecordFile(path) if path.suffix == ".json" else RecordFile(path)
         if file.record.stem != path.stem:
             raise StoreError(
@@ -273,18 +245,3 @@ class ResultStore:
                 "so restore the file, or delete it and run again the command that made it"
             )
         return file
-
-
-def _matches(record: Record, where: Mapping[str, Any]) -> bool:
-    return all(_field(record, key) == value for key, value in where.items())
-
-
-def _field(record: Record, key: str) -> Any:
-    """A field by its dotted path; None where the table has no such key."""
-    name, *inner = key.split(".")
-    if name not in Record.__dataclass_fields__:
-        raise UnknownName("field of a record", name, Record.__dataclass_fields__)
-    value = getattr(record, name)
-    for part in inner:
-        value = value.get(part) if isinstance(value, dict) else None
-    return value

@@ -25,7 +25,7 @@ class OldRecordFile:
     """
 
     def __init__(self, path: Path):
-        self._path, text = path, read_text(path)
+        self.path, text = path, read_text(path)
         try:
             content = json.loads(text)
             self._digests = content.pop("tables", {}) if isinstance(content, dict) else {}
@@ -42,14 +42,14 @@ class OldRecordFile:
         """A table of the record, its digest verified; see `ResultStore.table`."""
         if name not in self._digests:
             raise StoreError(
-                f"{self._path} has no table {name!r}; it has {', '.join(self.tables) or 'none'}"
+                f"{self.path} has no table {name!r}; it has {', '.join(self.tables) or 'none'}"
             )
-        path = self._path.with_name(f"{self._path.stem}.{name}.parquet")
+        path = self.path.with_name(f"{self.path.stem}.{name}.parquet")
         content = read(path)
         if hashlib.sha256(content).hexdigest() != self._digests[name]:
             raise StoreError(
                 f"{path} is damaged: its digest is not the recorded one; restore it, or delete "
-                f"{self._path} and run again the command that made it"
+                f"{self.path} and run again the command that made it"
             )
         file = pq.ParquetFile(pa.BufferReader(content))
         wanted = select(name, file.schema_arrow.names, columns, optional)

@@ -19,7 +19,11 @@ from robustdeq.cli.options import (
 from robustdeq.results.store.result_store import ResultStore
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from robustdeq.entrant import Entrant
+    from robustdeq.evaluation.protocol import Protocol
+    from robustdeq.evaluation.roster import Entry
 
 _ABOUT = """\
 Train, attack, judge and rank: everything a protocol asks for, from nothing.
@@ -84,9 +88,7 @@ def _run(options: Namespace) -> int:
     where = place(options.device, options.workers, options.threads, options.plugin, display)
     data = data_of(protocol)
     images = len(data.test)
-    for entry in entries:
-        entry.require_images(images)
-        protocol.require_variety(data.test.labels, entry.images)
+    _require_images(protocol, entries, data.test.labels)
     store = growing_store(options.results)
     store.write_protocol(protocol.name, protocol.resolved(images))
     leaderboard(store, protocol.name)  # a damaged record is told before hours are spent
@@ -109,6 +111,17 @@ def _run(options: Namespace) -> int:
     print(f"Records: {store.records}    Weights: {store.checkpoints}")
     refuse_failures(outcomes)
     return 0
+
+
+def _require_images(protocol: "Protocol", entries: "list[Entry]", labels: "Tensor") -> None:
+    """
+    Raises:
+        SpecError: an entry asks for more images than there are.
+        DataError: its images are those of a few classes.
+    """
+    for entry in entries:
+        entry.require_images(len(labels))
+        protocol.require_variety(labels, entry.images)
 
 
 def _row(store: ResultStore, protocol: str, chain: str) -> str:

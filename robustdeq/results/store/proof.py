@@ -105,13 +105,13 @@ def _outline(record: Record, tables: Iterable[str]) -> Iterator[str]:
         if record.n or any(figure is not None for figure in figures) or tables:
             yield "it was refused, but has figures"
         return
-    goal = aim_of(record.column)
-    if (needed := goal.tables[0]) not in tables:
+    aim = aim_of(record.column)
+    if (needed := aim.tables[0]) not in tables:
         yield f"it is done, but has no table {needed!r}"
     images = min(record.column.get("images") or record.data["n"], record.data["n"])
     if record.n != images:
         yield f"n is {record.n}, but its column attacks {images} images"
-    seeds = goal.seeds(record.column)
+    seeds = aim.seeds(record.column)
     if sorted(record.seeds) != sorted(map(str, seeds)):
         yield f"it has figures of the attack seeds {', '.join(record.seeds)}, its column {seeds}"
     shares = (record.deployment[key] for key in ("converged_clean", "converged_adversarial"))

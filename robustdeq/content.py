@@ -68,7 +68,7 @@ def _files(plugin: Plugin) -> Iterator[tuple[str, str]]:
         files.declared.update(declared)
         if files.silent and not (files.reads or declared or _says_what_it_reads(type(plugin))):
             raise SpecError(
-                f"{files.path} imports {', '.join(sorted(files.silent))}, which may read files "
+                f"{files.path} uses {', '.join(sorted(files.silent))}, which may read files "
                 f"that nobody hears of; return them from a method `files()`, or () if none is read"
             )
     yield from ((path.name, file_digest(path)) for path in declared)

@@ -35,6 +35,7 @@ _NO_PART = {
     "__abstractmethods__", "_abc_impl", "__parameters__", "__orig_bases__", "__slots__",
     "__dataclass_params__", "__match_args__", "__init__", "__repr__", "__eq__", "__hash__",
     "__setattr__", "__delattr__", "__firstlineno__", "__static_attributes__", "__replace__",
+    "__plugin_files__",  # of a class that has a file
 }  # fmt: skip
 
 

@@ -23,7 +23,12 @@ from robustdeq.errors import SpecError
 from robustdeq.homes import LONE
 from robustdeq.source_files import belongs_to, file_digest, named_files
 
-SILENT = frozenset({"cv2", "h5py", "onnxruntime", "pyarrow", "safetensors"})
+SILENT = frozenset(
+    {
+        "cv2", "h5py", "lmdb", "onnxruntime", "pyarrow", "safetensors", "sqlite3", "tables",
+        "torch.from_file", "torch.jit.load",
+    }
+)  # fmt: skip
 _KEY = "__plugin_files__"  # where a plug-in and its module hold their `PluginFiles`
 _MARK = "__plugin_digest__"  # where a local module that is part of one holds its file's digest
 

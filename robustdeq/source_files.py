@@ -70,7 +70,8 @@ def named_files(path: Path, module: str) -> tuple[dict[Path, str], set[str]]:
         module: its full name.
 
     Returns:
-        The digests by path of those that belong to it, and the names of other imported packages.
+        The digests by path of those that belong to it, and the names of other imported packages
+        and of the functions in them that are called by their full names.
     """
     found, others, waiting = {path: file_digest(path)}, set[str](), [(path, module)]
     while waiting:
@@ -83,6 +84,7 @@ def named_files(path: Path, module: str) -> tuple[dict[Path, str], set[str]]:
             elif source not in found:
                 found[source] = file_digest(source)
                 waiting += [(source, name)] if source.suffix == ".py" else []
+        others |= _calls(tree)
         for named in _strings_that_are_files(tree, file.parent):
             if belongs_to(named, module, path):
                 found.setdefault(named, file_digest(named))
@@ -99,6 +101,21 @@ def _foreign() -> tuple[Path, ...]:
     libraries = (sysconfig.get_path(scheme) for scheme in _SCHEMES)
     own = Path(__file__).parent
     return tuple(Path(folder).resolve() for folder in (*libraries, own, *_SYSTEM))
+
+
+def _calls(tree: ast.Module) -> set[str]:
+    """The full names of the functions that a source calls or imports, as far as it writes them."""
+    nodes = list(ast.walk(tree))
+    called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+    imported = {
+        f"{node.module}.{alias.name}"
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    # `from torch import jit` writes "jit.load".
+    short = {f"torch.{name}" for name in called if name.startswith(("jit.", "from_file"))}
+    return called | imported | short
 
 
 def _imports(tree: ast.AST, module: str, file: Path) -> Iterator[str]:

@@ -152,3 +152,26 @@ def test_a_column_whose_attack_ends_its_process_costs_no_other_column(tmp_path):
 
 def test_the_packages_own_plug_ins_are_no_guests():
     assert guests(Entrant(Defense.from_text("trades/vanilla"))) == set()
+
+
+KEPT = {
+    "in a global": ("SEEN = []", "SEEN.append(arguments[0].mean().item())"),
+    "in a default": ("def keep(x, seen=[]): seen.append(x)", "keep(arguments[0].mean().item())"),
+    "on its class": ("", "type(self).seen = arguments[0].mean().item()"),
+}
+
+
+@pytest.mark.parametrize(("top", "body"), KEPT.values(), ids=KEPT)
+def test_what_is_kept_outside_of_the_model_is_told(tmp_path, top, body):
+    """Copies of a model share the globals of its module: a memory there had 97 % and no flag."""
+    run(tmp_path, "--plugin", with_guest(tmp_path, body=body, top=top))
+    for record in by_chain(tmp_path)["planted/explicit"]:
+        assert "stateful" in {flag["name"] for flag in record.flags}
+
+
+def test_what_is_computed_for_the_first_question_is_no_memory(tmp_path):
+    top = "KERNEL = {}"
+    body = "KERNEL.setdefault(8, arguments[0].new_ones(1))"
+    run(tmp_path, "--plugin", with_guest(tmp_path, body=body, top=top))
+    for record in by_chain(tmp_path)["planted/explicit"]:
+        assert "stateful" not in {flag["name"] for flag in record.flags}

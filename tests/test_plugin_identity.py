@@ -224,10 +224,21 @@ class TestFilesThatAreRead:
         loaded(tmp_path / "mine.py", source(body)).defense.build(TASK)
         assert (tmp_path / "new").exists()
 
-    def test_a_library_that_opens_files_in_silence_asks_for_a_declaration(self, tmp_path):
-        text = source(TRANSFORM.format("x"), imports="from safetensors import safe_open")
+    SILENT: ClassVar[dict[str, str]] = {
+        "safetensors": "from safetensors import safe_open",
+        "sqlite3": "import sqlite3",
+        "torch.jit.load": "import torch\ndef read(): return torch.jit.load(W + '.pt')",
+        "torch.jit.load, short": "from torch import jit\ndef read(): return jit.load(W + '.pt')",
+        "torch.jit.load, alone": "from torch.jit import load",
+        "torch.from_file": "import torch\ndef read(): return torch.from_file(W, size=1)",
+    }
+
+    @pytest.mark.parametrize("reader", SILENT)
+    def test_what_opens_files_in_silence_asks_for_a_declaration(self, tmp_path, reader):
+        text = source(TRANSFORM.format("x"), imports=self.SILENT[reader])
         entrant = loaded(tmp_path / "mine.py", text)
-        with pytest.raises(SpecError, match=r"imports safetensors, .*return them from a method"):
+        name = reader.partition(",")[0]
+        with pytest.raises(SpecError, match=rf"uses {name}, .*return them from a method"):
             assert entrant.id
         declared = text + "\n    def files(self): return ()\n"
         assert loaded(tmp_path / "mine.py", declared).id

@@ -27,6 +27,7 @@ from robustdeq.evaluation.exact_pass import crafted_and_checked
 from robustdeq.evaluation.fates import TABLES, Fate
 from robustdeq.evaluation.judge import Verdict
 from robustdeq.evaluation.precision import flips
+from robustdeq.evaluation.remembered import Remembered
 from robustdeq.evaluation.remote import Model, ask, derived
 from robustdeq.evaluation.sides import sides
 from robustdeq.evaluation.width import require_width
@@ -89,6 +90,7 @@ class Outcome:
         asked = (found.attacked, found.judge.target, *self._sources)
         self._guards = [Guard(model) for model in asked]
         self._clean = self._judge(samples)
+        remembered = Remembered(found.judge.target)
         idle = self._check_gradient()
         self._crafted: dict[int, Crafted] = {}
         self._flips: dict[int, Tensor] = {}
@@ -100,6 +102,7 @@ class Outcome:
         attacked = self._judge.attackable(samples, self._clean)
         for seed in trial.column.seeds:
             self._attack(craft, seed, attacked)
+        self._findings += remembered.findings()
 
     def _attack(self, craft: Crafter, seed: int, attacked: Tensor) -> None:
         """Attack and judge under one seed; `attacked` says which samples are there to lose."""

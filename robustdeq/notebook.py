@@ -1,5 +1,6 @@
 """What a notebook needs: load an entrant, attack it, evaluate a column, read and compare boards."""
 
+import warnings
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from robustdeq.results.boards.compare import Paired
 from robustdeq.results.boards.compare import compare as compare_entrants
 from robustdeq.results.boards.leaderboard import Standing
 from robustdeq.results.boards.leaderboard import leaderboard as standings
+from robustdeq.results.flags import find_flag
 from robustdeq.results.store.record import Record
 from robustdeq.results.store.result_store import ResultStore
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from robustdeq.data.base import DataSet
     from robustdeq.defenses.base import DefendedModel
     from robustdeq.entrant import Entrant
+    from robustdeq.evaluation.checks import Finding
     from robustdeq.evaluation.protocol import Protocol
     from robustdeq.training.trained import Trained
 
@@ -66,7 +69,9 @@ def attack(
     """Attack images through the defended path and let the deployed predictor judge.
 
     Copies of the model are attacked and judged, in evaluation mode and under torch's defaults, as a
-    trial would: the model, the images and whatever is set globally stay as they are.
+    trial would: the model, the images and whatever is set globally stay as they are. A flag that
+    would block a rank is a warning: no gradient, none to follow, or answers that are no function of
+    the image.
 
     Args:
         x: (B, channels, height, width) float32 in [0, 1]; y: (B,) class numbers.
@@ -86,8 +91,10 @@ def attack(
     from robustdeq.attacks.base import Attack
     from robustdeq.evaluation.attack import attack as run
     from robustdeq.evaluation.bench import copied, settled
+    from robustdeq.evaluation.checks import stage_findings
     from robustdeq.evaluation.column import Stage
     from robustdeq.evaluation.given import given
+    from robustdeq.evaluation.remote import ask
     from robustdeq.evaluation.sides import sides
     from robustdeq.spec import decode
     from robustdeq.surroundings import own_surroundings
@@ -98,10 +105,25 @@ def attack(
     with own_surroundings():
         unasked = settled(copied(model))
         samples = given(copied(unasked), x, y, threat).samples().copy()
-        each = sides(lambda: copied(unasked), samples, salt=salt)
-        found = run(each.attacked, each.judge, samples, threat, (Stage(chosen),), seed)
+        each, stage = sides(lambda: copied(unasked), samples, salt=salt), Stage(chosen)
+        findings = [*each.findings]
+        if chosen.needs_gradient and len(samples):
+            findings += ask(each.attacked, stage_findings, stage, samples, salt, ())
+        _warn(findings)
+        found = run(each.attacked, each.judge, samples, threat, (stage,), seed)
         right = found.survival if each.judge.randomised else found.verdict.right
         return found.crafted.x, right
+
+
+def _warn(findings: "list[Finding]") -> None:
+    """Say what on a board would be a flag that blocks a rank."""
+    for finding in findings:
+        if find_flag(finding.name).blocking:
+            warnings.warn(
+                f"{finding.name}: {finding.detail}; what withstands this attack need not be "
+                f"robust. {find_flag(finding.name)}",
+                stacklevel=3,
+            )
 
 
 def evaluate(

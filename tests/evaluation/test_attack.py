@@ -116,6 +116,21 @@ def behind(kind, honest):
     return replace(honest, defense=kind(base=honest.defense))
 
 
+@pytest.mark.parametrize(
+    ("kind", "flag"),
+    [(Constant, "zero-gradient"), (Coupled, "row-coupled"), (Counting, "stateful")],
+)
+def test_what_would_block_a_rank_is_a_warning(kind, flag, honest):
+    """100 % right, it said without a word, of a network that shows no gradient."""
+    with pytest.warns(UserWarning, match=f"{flag}: .*need not be robust"):
+        robustdeq.attack(behind(kind, honest), X, Y, PGD(steps=1), EPS)
+
+
+def test_a_search_without_gradients_is_not_warned_of_their_absence(honest):
+    robustdeq.attack(behind(Constant, honest), X, Y, Square(queries=2), EPS)
+
+
+@pytest.mark.filterwarnings("ignore:.*need not be robust")
 @pytest.mark.parametrize("attack", [PGD(steps=4), Square(queries=30)], ids=["pgd", "square"])
 @pytest.mark.parametrize("kind", ZOO)
 def test_what_an_attack_says_is_what_a_judge_says_of_what_it_returns(kind, attack, honest):

@@ -41,7 +41,7 @@ FIELDS: Mapping[str, dict[str, Any]] = {
     "random signs": {"entropy": "random"},
     "raise": {"entropy": "raise"},
 }
-CONTROL, DEFENCE = "no updates", "lower"
+CONTROL, DEFENSE = "no updates", "lower"
 INPUTS = ("clean", "made for the base", "made for itself")
 HEADER = ("inputs", "updates", "entropy, nats", "right, per cent")
 Figures = dict[str, dict[str, dict[str, float]]]  # inputs -> updates -> figure -> value
@@ -106,12 +106,12 @@ def claims(figures: list[Figures]) -> list[list[str]]:
     found = []
     for inputs in INPUTS[:2]:
         found += [
-            _line(f"lower: entropy below no updates, {inputs}", figures, inputs, DEFENCE, -1),
+            _line(f"lower: entropy below no updates, {inputs}", figures, inputs, DEFENSE, -1),
             _line(f"raise: entropy above no updates, {inputs}", figures, inputs, "raise", +1),
         ]
     for inputs in INPUTS[1:]:
         claim = f"lower: points above no updates, {inputs}"
-        found.append(_line(claim, figures, inputs, DEFENCE, +1, "right", 100.0))
+        found.append(_line(claim, figures, inputs, DEFENSE, +1, "right", 100.0))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Does the union unmask defences that only look robust, and do the flags say so?
+"""Does the union unmask defenses that only look robust, and do the flags say so?
 
     python -m benchmarks.impostors [--images 500] [--only NAME ...] [--out FILE]
 

@@ -1,4 +1,4 @@
-"""The entrant: a defence chain, its training recipe and a seed, by specification alone."""
+"""The entrant: a defense chain, its training recipe and a seed, by specification alone."""
 
 import math
 from dataclasses import dataclass, replace
@@ -66,7 +66,7 @@ class Entrant:
 
     @property
     def chain(self) -> str:
-        """The defence chain, outermost first: "trades/vanilla"."""
+        """The defense chain, outermost first: "trades/vanilla"."""
         return self.defense.chain
 
     @property

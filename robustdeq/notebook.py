@@ -35,11 +35,11 @@ def load_model(
     """A trained entrant, frozen and in evaluation mode, on the CPU.
 
     Args:
-        chain: the defence chain, outermost first: "adversarial-training/vanilla".
+        chain: the defense chain, outermost first: "adversarial-training/vanilla".
         results: the folder that `robustdeq run` or `robustdeq train` wrote.
 
     Raises:
-        UnknownName: no such defence or protocol; the message offers the nearest name.
+        UnknownName: no such defense or protocol; the message offers the nearest name.
         CheckpointError: it is not trained there, or its weights are not the recorded ones.
         SpecError: it is not trained there, and the protocol has no such training seed.
     """

@@ -75,7 +75,7 @@ ROSTERS = {
     "unknown key": ("epochs", "epoch", "recipe: unknown key 'epoch'; did you mean 'epochs'?"),
     "no epochs": ("epochs = 1", "epochs = 0", "epochs 0; expected at least 1"),
     "text for a number": ("epochs = 1", 'epochs = "1"', "'1' is not an integer"),
-    "unknown defence": ('"explicit"', '"explict"', "did you mean 'explicit'?"),
+    "unknown defense": ('"explicit"', '"explict"', "did you mean 'explicit'?"),
     "a wrapper alone": ('"explicit"', '"trades"', "'trades' wraps a base; write trades/vanilla"),
     "a wrapped network": ('"explicit"', '"explicit/vanilla"', "wraps nothing; drop '/vanilla'"),
     "around itself": ('"explicit"', '"trades/trades/vanilla"', "wraps 'trades' around itself"),

@@ -185,7 +185,7 @@ def test_list_prints_a_line_for_every_name_of_a_kind(kind):
     assert all(len(line.split()) > 2 for line in lines)
 
 
-def test_list_tells_a_defences_paper_stage_fields_and_size():
+def test_list_tells_a_defenses_paper_stage_fields_and_size():
     listed = " ".join(robustdeq("list", "defenses").out.split())
     assert "[network] An untied pre-activation residual network" in listed
     assert "25,162 parameters on 8x8 digits, channels = 24, blocks = 2" in listed
@@ -203,7 +203,7 @@ def test_list_shows_a_lone_file_and_refuses_an_unknown_kind(tmp_path):
     assert robustdeq("list", "protocol").refuses("did you mean 'protocols'?")
 
 
-def test_check_answers_every_promise_of_a_registered_defence():
+def test_check_answers_every_promise_of_a_registered_defense():
     answer = robustdeq("check", "explicit")
     lines = answer.out.splitlines()
     assert answer.code == 0
@@ -215,7 +215,7 @@ def test_check_answers_every_promise_of_a_registered_defence():
 def test_check_refuses_what_has_no_promises(tmp_path):
     path = tmp_path / "lone_attack.py"
     path.write_text((REPOSITORY / "robustdeq/attacks/pgd.py").read_text())
-    assert robustdeq("check", path).refuses("holds no defence", f"--plugin {path}")
+    assert robustdeq("check", path).refuses("holds no defense", f"--plugin {path}")
     assert robustdeq("check", "explict").refuses("did you mean 'explicit'?")
 
 

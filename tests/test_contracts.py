@@ -1,4 +1,4 @@
-"""Every shipped defence keeps its contract; every promise catches the defence that breaks it."""
+"""Every shipped defense keeps its contract; every promise catches the defense that breaks it."""
 
 import sys
 import textwrap
@@ -11,7 +11,7 @@ from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.testing.contracts import DefenseContract, check_defense
 from robustdeq.testing.subject import registered_chains
 
-# A wrapper whose inference is its base's; what a bad defence does is put below it.
+# A wrapper whose inference is its base's; what a bad defense does is put below it.
 HONEST = """
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -27,7 +27,7 @@ class Planted(Wrapper):
 
 @pytest.fixture
 def planted(tmp_path):
-    """Writes a lone file of HONEST and a body, and gives the defence around `explicit`."""
+    """Writes a lone file of HONEST and a body, and gives the defense around `explicit`."""
 
     def load(body="", source=HONEST):
         path = tmp_path / "planted.py"
@@ -45,13 +45,13 @@ def broken(defense):
 
 
 class TestVanilla(DefenseContract):
-    """A third party's test file: this, and its own defence in the place of Vanilla."""
+    """A third party's test file: this, and its own defense in the place of Vanilla."""
 
     defense = Vanilla()
 
 
 @pytest.mark.parametrize("chain", [c for c in registered_chains() if c != "vanilla"])
-def test_every_registered_defence_keeps_every_promise(chain):
+def test_every_registered_defense_keeps_every_promise(chain):
     assert broken(Defense.from_text(chain)) == {}
 
 
@@ -158,7 +158,7 @@ PLANTED = {
 
 
 @pytest.mark.parametrize(("body", "promise", "complaint"), PLANTED.values(), ids=PLANTED)
-def test_a_bad_defence_breaks_the_promise_meant_and_no_other(planted, body, promise, complaint):
+def test_a_bad_defense_breaks_the_promise_meant_and_no_other(planted, body, promise, complaint):
     ((text, said),) = broken(planted(body)).items()
     assert promise in text
     assert complaint in said
@@ -177,13 +177,13 @@ def test_a_loss_that_trains_nothing_breaks_both_promises_about_training(planted)
 
 
 @pytest.mark.parametrize("card", ["", 'card = Card(title=" ", citation="by hand")'])
-def test_a_defence_without_a_source_is_caught(planted, card):
+def test_a_defense_without_a_source_is_caught(planted, card):
     lines = [line for line in HONEST.splitlines() if "card:" not in line]
     ((_, said),) = broken(planted(f"{card}\nnothing = 0", "\n".join([*lines, ""]))).items()
     assert "expected a title and a citation: give the class" in said
 
 
-def test_a_defence_that_is_no_dataclass_is_told_how_to_become_one(planted):
+def test_a_defense_that_is_no_dataclass_is_told_how_to_become_one(planted):
     plain = HONEST.replace("@dataclass(frozen=True)\n", "")
     ((_, said),) = broken(planted(source=plain)).items()
     assert "decorate it with @dataclass(frozen=True)" in said
@@ -222,7 +222,7 @@ def test_a_fresh_network_that_answers_nan_is_caught(planted):
     assert "expected logits whose largest is finite" in said
 
 
-def test_a_randomised_defence_that_draws_from_its_noise_keeps_every_promise(planted):
+def test_a_randomised_defense_that_draws_from_its_noise_keeps_every_promise(planted):
     body = """
     def transform(self, target, x, noise):
         return x + 0.05 * noise.normal(tuple(x.shape[1:])).to(x)
@@ -230,7 +230,7 @@ def test_a_randomised_defence_that_draws_from_its_noise_keeps_every_promise(plan
     assert broken(planted(body)) == {}
 
 
-def test_training_inputs_outside_the_threat_set_are_a_defence_like_another(planted):
+def test_training_inputs_outside_the_threat_set_are_a_defense_like_another(planted):
     body = """
     def craft(self, target, batch, noise, memory):
         return (batch.x + 0.5 * noise.normal(tuple(batch.x.shape[1:])).to(batch.x)).clamp(0, 1)

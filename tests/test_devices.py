@@ -121,7 +121,7 @@ def test_every_attack(device, attack, mode, threat):
 
 
 def chain_there(chain, device):
-    """A calibrated, untrained defence on small images, its network there."""
+    """A calibrated, untrained defense on small images, its network there."""
     defense = Defense.from_text(chain)
     target = Subject(defense).target()
     return replace(target, classifier=target.classifier.to(device))

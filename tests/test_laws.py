@@ -138,7 +138,7 @@ class TestRow:
         assert self.moved(model, x) <= max(10 * noise, 1e-5)
 
     @every_chain
-    def test_of_every_registered_defence(self, chain):
+    def test_of_every_registered_defense(self, chain):
         x = DATA.test.images
         whole = target_of(chain).predict(x, ROWS, NOISE).logits
         order = ROWS.flip(0)
@@ -214,7 +214,7 @@ class TestMode:
 
     @pytest.mark.parametrize("name", registry.names("surrogates"))
     @pytest.mark.parametrize("chain", registered_chains())
-    def test_of_every_defence_through_every_view(self, chain, name):
+    def test_of_every_defense_through_every_view(self, chain, name):
         target = target_of(chain, steps=6)  # no promise about modes needs an equilibrium
         mixed = next(iter(target.classifier.children()))
         mixed.training = True  # even a mixed mode is nobody's to change

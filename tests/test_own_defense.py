@@ -1,4 +1,4 @@
-"""The third use: a defence of one new file, and what it is worth."""
+"""The third use: a defense of one new file, and what it is worth."""
 
 import shutil
 from pathlib import Path
@@ -34,7 +34,7 @@ class UniformNoise(Wrapper):
 
 
 @pytest.mark.slow
-def test_a_defence_of_one_file_is_checked_evaluated_and_compared_by_three_commands(tmp_path):
+def test_a_defense_of_one_file_is_checked_evaluated_and_compared_by_three_commands(tmp_path):
     path = tmp_path / "uniform_noise.py"
     path.write_text(OWN)
     assert len(OWN.splitlines()) <= 40

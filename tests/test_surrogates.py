@@ -193,7 +193,7 @@ def test_a_soft_sign_is_a_sign_with_the_slope_of_a_tanh():
     torch.testing.assert_close(slope, expected)
 
 
-def test_without_its_defence_the_network_is_climbed_and_the_whole_chain_confirms():
+def test_without_its_defense_the_network_is_climbed_and_the_whole_chain_confirms():
     target = defended(Jitter(Vanilla(), size=30.0))
     approach = Undefended().bind(target, NOISE)
     bare = defended()
@@ -323,8 +323,8 @@ def test_every_attack_stays_in_the_ball_on_every_view():
         (StraightThrough(), defended(), "nothing at inference"),
         (ThroughDefence(), defended(), "updates no input"),
         (ThroughDefence(), defended(Jitter(Vanilla())), "has no `unrolled`"),
-        (Undefended(), defended(), "no inference defence"),
-        (AfterTransfer(), defended(), "no inference defence"),
+        (Undefended(), defended(), "no inference defense"),
+        (AfterTransfer(), defended(), "no inference defense"),
     ],
 )
 def test_a_view_that_does_not_exist_says_why(surrogate, target, reason):

@@ -97,3 +97,17 @@ def test_every_function_is_read_by_the_package_or_its_benchmarks():
         if not node.decorator_list and not node.name.startswith("__")
     }
     assert once == {"flower.simulate"}  # for users who have Flower
+
+
+def test_one_spelling_of_defense():
+    """As the API has it; only the name of a view in released protocols is spelled otherwise."""
+    root = ROOT.parent
+    files = [*root.glob("*.md"), *(root / "docs").rglob("*.md")]
+    files += [
+        path for folder in ("robustdeq", "benchmarks") for path in (root / folder).rglob("*.py")
+    ]
+    text = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    found = Counter(re.findall(r"[\w./-]*defence\w*", text, re.IGNORECASE))
+    assert {
+        word for word in found if not re.search(r"through[-_]?defence", word, re.IGNORECASE)
+    } == set()

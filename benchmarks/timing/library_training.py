@@ -1,4 +1,4 @@
-"""The opponent's adversarial training, as a defence, so that both sides share everything else."""
+"""The opponent's adversarial training, as a defense, so that both sides share everything else."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar

@@ -1,4 +1,4 @@
-"""A residual GroupNorm network: the defence whose weights the slow cell is."""
+"""A residual GroupNorm network: the defense whose weights the slow cell is."""
 
 from dataclasses import dataclass
 from typing import ClassVar

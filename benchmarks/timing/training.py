@@ -1,4 +1,4 @@
-"""What adversarial training costs: our defence against torchdeq with torchattacks' PGD.
+"""What adversarial training costs: our defense against torchdeq with torchattacks' PGD.
 
     python -m benchmarks.timing.training [--cell stock] [--steps 60] [--their-steps 10]
     python -m benchmarks.timing.training --data mnist --root PATH --steps 200

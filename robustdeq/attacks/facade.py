@@ -54,7 +54,7 @@ def sealed(seed: int) -> Iterator[list[str]]:
     """Run library code without letting it touch, or be touched by, global state.
 
     The random generators of torch (all devices), numpy and Python are seeded inside and restored on
-    the way out, as are the tracer (AutoAttack's check for dynamic defences removes it), the warning
+    the way out, as are the tracer (AutoAttack's check for dynamic defenses removes it), the warning
     filters and the gradient mode; AutoAttack's call counters, which one flagged model would leave
     raised for all later ones, start at zero. All this holds when the library raises, too.
 

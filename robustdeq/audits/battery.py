@@ -42,7 +42,7 @@ class Report:
     """What a battery found on n images.
 
     Attributes:
-        robust: accuracy under the white-box union; of a randomised defence the share of fresh draws
+        robust: accuracy under the white-box union; of a randomised defense the share of fresh draws
             that are right, as on a board.
     """
 

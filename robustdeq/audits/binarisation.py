@@ -56,7 +56,7 @@ class Binarisation(Audit):
     maximum here and there, where the one-sided exact test rules chance out. Images are asked one by
     one until the test is `settled`.
 
-    A randomised defence is not asked: what is planted under one draw is gone under the next.
+    A randomised defense is not asked: what is planted under one draw is gone under the next.
 
     A network that training drove into saturation, one class for every image, can raise it too: its
     states hardly move, along a landscape full of local maxima (there is one in

@@ -21,7 +21,7 @@ class Judged:
     """The gap z_rival - z_y of the judged logits, on a float64 copy of the network.
 
     Attributes:
-        draws: of a randomised defence: those that its surface had when the gradient was read.
+        draws: of a randomised defense: those that its surface had when the gradient was read.
         rival: (n,) the class that each image is to be lost to.
     """
 
@@ -91,6 +91,6 @@ class Judged:
 
 
 def _relaxed(target: DefendedModel) -> bool:
-    """Whether the default surface reads the defence's relaxed form, not the solver's states."""
+    """Whether the default surface reads the defense's relaxed form, not the solver's states."""
     answers = target.defense.at_inference.answers
     return answers or not isinstance(target.classifier, EquilibriumNetwork)

@@ -37,7 +37,7 @@ class Gradient(Audit):
     The differences are taken with the solver's step count frozen and free, each at h = 1e-6 and at
     eps / 50. Three cosines over the directions have to reach 0.9: the gradient against frozen,
     against free, and frozen against free; each at the better of the two h. A network may honestly
-    have no derivative at one of them: at 1e-6 where a defence computes in float32, or a row's step
+    have no derivative at one of them: at 1e-6 where a defense computes in float32, or a row's step
     count changes in between and the solver's tolerance is divided by 2e-6; at eps / 50 where a
     branch ends nearby. What fails at both is no rounding. The direction is wrong enough to matter
     at 0.9: steps of that cosine still climb, and gradients that hide something fall far below.

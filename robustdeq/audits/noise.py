@@ -33,7 +33,7 @@ class Noise(Audit):
 
     version: ClassVar[int] = 2
     images: int = 100
-    points: int = 1000  # a randomised defence gives as many answers, several a point
+    points: int = 1000  # a randomised defense gives as many answers, several a point
 
     def examine(self, case: Case) -> list[Measure]:
         case = first(case, self.images)

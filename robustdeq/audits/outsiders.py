@@ -62,7 +62,7 @@ def remaining(
     attacked: Bool[Tensor, " n"] | None = None,
     rerun: int = 0,
 ) -> Float[Tensor, " n"]:
-    """How often each image is right after these stages: 0 or 1, or a share of a defence's draws.
+    """How often each image is right after these stages: 0 or 1, or a share of a defense's draws.
 
     Args:
         attacked: the images to attack, the others count 0; by default all that there are to lose.

@@ -31,7 +31,7 @@ class Features(ABC):
 
 @dataclass(frozen=True)
 class States(Features):
-    """The equilibrium z* of a network whose defence answers by one solve."""
+    """The equilibrium z* of a network whose defense answers by one solve."""
 
     target: DefendedModel
     model: EquilibriumNetwork
@@ -103,7 +103,7 @@ class Binary(Wrapper):
     The target is asked whole, not as a `base`, so that its hooks find each other and not this one.
     """
 
-    card: ClassVar[Card] = Card("Binary read-out of the logits", "a test, no defence")
+    card: ClassVar[Card] = Card("Binary read-out of the logits", "a test, no defense")
     stage: ClassVar[Stage] = "inference"
     inference: ClassVar[Inference] = ANSWERS
     target: DefendedModel

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def add(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser."""
     parser = commands.add_parser(
-        "check", help="run the contracts on a plug-in file or a registered defence",
+        "check", help="run the contracts on a plug-in file or a registered defense",
         description="Run every promise of the defense contract on a small task, in under a "
         "minute, and answer in sentences: what is misspelled, does nothing or could never rank, "
         "too. A network that was made for other images or classes is asked on those.",
@@ -54,7 +54,7 @@ def _chains_of_file(name: str) -> list[str]:
     for complaint in (each for p in plugins for each in (*misspelled(p), *uncallable(p))):
         raise ContractViolation(f"{name}: {complaint}")
     raise SpecError(
-        f"{name} holds no defence, and only defences have promises to run; its names and hooks are "
+        f"{name} holds no defense, and only defenses have promises to run; its names and hooks are "
         f"those of its contract. Try it with {hint('run', 'PROTOCOL', '--plugin', name)} in a TOML "
         f"file that names it"
     )

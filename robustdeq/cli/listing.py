@@ -59,7 +59,7 @@ def _about(plugin: type) -> str:
 
 
 def _size(plugin: type) -> list[str]:
-    """The parameters of a defence's own network on the digits; nothing of a wrapper."""
+    """The parameters of a defense's own network on the digits; nothing of a wrapper."""
     from robustdeq.defenses.base import Defense, Task, Wrapper
     from robustdeq.errors import SpecError
     from robustdeq.models.base import parameter_count

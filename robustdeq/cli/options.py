@@ -68,7 +68,7 @@ def add_plugin(parser: argparse.ArgumentParser) -> None:
     """--plugin: lone files."""
     parser.add_argument(
         "--plugin", metavar="FILE", action="append", default=[],
-        help="a Python file with one defence, attack, ... of your own; may be repeated",
+        help="a Python file with one defense, attack, ... of your own; may be repeated",
     )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def growing_store(root: Path) -> ResultStore:
 
 
 def own_defenses(paths: list[str]) -> list[str]:
-    """Load lone files; returns the chains by which their defences enter, wrappers around the stock
+    """Load lone files; returns the chains by which their defenses enter, wrappers around the stock
     DEQ.
 
     Raises:

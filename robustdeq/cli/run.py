@@ -37,9 +37,9 @@ at the end is computed from the stored records alone.
 _EXAMPLES = """\
 examples:
   robustdeq run                                   the quickstart: four models on 8x8 digits
-  robustdeq run --entrant trades/vanilla          one entrant, a chain of defences outermost first
+  robustdeq run --entrant trades/vanilla          one entrant, a chain of defenses outermost first
   robustdeq run --entrant mine.toml               entrants with fields and recipes of your own
-  robustdeq run --plugin my_defense.py            a defence of your own, beside what is there
+  robustdeq run --plugin my_defense.py            a defense of your own, beside what is there
   robustdeq run my-protocol.toml --device cuda    a protocol of your own
   robustdeq run --again --entrant vanilla         one more run of each trial, with its own record
   robustdeq run digits-linf-v2 --seed 0           one training seed; the others may run elsewhere
@@ -62,7 +62,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--entrant", action="append", default=[], metavar="NAME",
-        help="a defence chain such as trades/vanilla, or a TOML file of entrants with recipes; "
+        help="a defense chain such as trades/vanilla, or a TOML file of entrants with recipes; "
         "may be repeated (default: the protocol's own, else the quickstart's)",
     )  # fmt: skip
     parser.add_argument("--again", action="store_true", help="run every trial once more")

@@ -1,1 +1,1 @@
-"""Defences, one file each: networks, and wrappers that change how one is trained or used."""
+"""Defenses, one file each: networks, and wrappers that change how one is trained or used."""

@@ -76,7 +76,7 @@ class Defense(Plugin, ABC):
 
     @property
     def parts(self) -> "tuple[Defense, ...]":
-        """The defences of the chain, outermost first."""
+        """The defenses of the chain, outermost first."""
         return (self,)
 
     def relies_on(self) -> tuple[tuple[str, str], ...]:
@@ -154,7 +154,7 @@ class Defense(Plugin, ABC):
 
 @dataclass(frozen=True)
 class Wrapper(Defense, ABC):
-    """A defence around another one: what it does not override is its base's."""
+    """A defense around another one: what it does not override is its base's."""
 
     base: Defense
     stage: ClassVar[Stage] = "training"
@@ -163,7 +163,7 @@ class Wrapper(Defense, ABC):
     def __post_init__(self):
         if self.stage == "training" and self.base.stage == "inference":
             raise SpecError(
-                f"{self.chain!r}: a training defence cannot wrap the inference defence "
+                f"{self.chain!r}: a training defense cannot wrap the inference defense "
                 f"{self.base.plugin_name()!r}; inference wrappers stand outermost"
             )
         if type(self) in [type(part) for part in self.base.parts]:
@@ -172,7 +172,7 @@ class Wrapper(Defense, ABC):
             inner, _, rest = self.base.chain.partition("/")
             raise SpecError(
                 f"{self.chain!r}: the training loop {self.base.loop!r} runs what stands inside "
-                f"{self.base.plugin_name()!r}, and a training defence around it would never be "
+                f"{self.base.plugin_name()!r}, and a training defense around it would never be "
                 f"asked; write {f'{inner}/{self.plugin_name()}/{rest}'!r}"
             )
 

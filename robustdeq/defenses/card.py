@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Card:
-    """Where a defence comes from: paper, equation, and what its authors reported."""
+    """Where a defense comes from: paper, equation, and what its authors reported."""
 
     title: str
     citation: str

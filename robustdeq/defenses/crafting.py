@@ -1,4 +1,4 @@
-"""The inner maximisation of defences that craft their inputs."""
+"""The inner maximisation of defenses that craft their inputs."""
 
 from fractions import Fraction
 

@@ -42,7 +42,7 @@ class EarlyState(Wrapper):
     card: ClassVar[Card] = Card(
         title="A Closer Look at the Adversarial Robustness of Deep Equilibrium Models",
         citation="Yang, Pang, Liu, NeurIPS 2022",
-        equation="the early-state defence",
+        equation="the early-state defense",
     )
     state: int | None = None
     candidates: tuple[int, ...] = (1, 2, 3, 4, 5, 6, 8)

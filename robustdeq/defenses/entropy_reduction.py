@@ -42,7 +42,7 @@ class EntropyReduction(Wrapper):
         horizon: solver steps in all; 8 in the paper's code.
         radius: of the updates, around the received image, in Linf; the paper's is the attack's.
         step: as a fraction of the radius; a quarter in the paper's code.
-        entropy: "lower" is the defence; "raise" it, or move by "random" signs: controls.
+        entropy: "lower" is the defense; "raise" it, or move by "random" signs: controls.
     """
 
     stage: ClassVar = "inference"

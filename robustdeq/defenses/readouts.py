@@ -1,4 +1,4 @@
-"""What defences share that read other states than the answer's."""
+"""What defenses share that read other states than the answer's."""
 
 import torch
 from torch import Tensor

@@ -1,6 +1,6 @@
-"""Columns that the harness derives from what a defence does at inference.
+"""Columns that the harness derives from what a defense does at inference.
 
-A defence that acts at inference is to be attacked through that, and around it, whatever its author
+A defense that acts at inference is to be attacked through that, and around it, whatever its author
 thinks of; so the views follow from what its chain does at inference, and cannot be left out.
 """
 
@@ -25,7 +25,7 @@ def derived_views(defense: Defense, randomised: bool) -> tuple[Surrogate, ...]:
 
     Acts at inference: straight through it, through its inner updates at two slopes of their
     sign, the same weights without it, and straight through it from inputs made without it. Answers
-    that depend on the noise: the expectation over it. And whatever any defence of the chain names
+    that depend on the noise: the expectation over it. And whatever any defense of the chain names
     in `adaptive`.
     """
     views: list[Surrogate] = []
@@ -38,7 +38,7 @@ def derived_views(defense: Defense, randomised: bool) -> tuple[Surrogate, ...]:
 
 
 def _named(defense: Defense) -> tuple[Surrogate, ...]:
-    """The views that the defences of a chain name themselves, outermost first."""
+    """The views that the defenses of a chain name themselves, outermost first."""
     own = tuple(decode(Surrogate, view) for view in defense.adaptive)
     return (*own, *_named(defense.base)) if isinstance(defense, Wrapper) else own
 

@@ -1,6 +1,6 @@
 """A stateful target, asked cold.
 
-What a defence remembers makes it another predictor after every history, and an evaluator sets the
+What a defense remembers makes it another predictor after every history, and an evaluator sets the
 history without meaning to: a judge that was asked the clean images first may give their answers to
 everything near them, and an attack may see a function that stands still around its first question.
 A copy that nobody has asked yet is one function, the one that a first comer meets; that is what is
@@ -33,7 +33,7 @@ class Forgetful(Wrapper):
     stage: ClassVar[Stage] = "inference"
     # The network itself may remember, so that it is never asked behind the copies' back.
     inference: ClassVar[Inference] = ANSWERS
-    card: ClassVar[Card] = Card("A stateful defence, asked cold", "of this harness")
+    card: ClassVar[Card] = Card("A stateful defense, asked cold", "of this harness")
 
     def transform(self, target: DefendedModel, x: Tensor, noise: RowNoise) -> Tensor:
         cold = self._copy(target)

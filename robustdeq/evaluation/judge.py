@@ -14,7 +14,7 @@ from robustdeq.precision import full_precision
 from robustdeq.samples import Samples
 
 ALONE = 32  # rows that are also judged in a batch of one
-SELECTION = 20  # draws of a randomised defence that choose among candidates
+SELECTION = 20  # draws of a randomised defense that choose among candidates
 ASKED = 64  # inputs that tell whether answers are drawn
 FRESH = 100  # draws that nothing was chosen by, which give its figure
 
@@ -46,10 +46,10 @@ class Judge:
     Args:
         target: freshly built and loaded.
         batch_size: of the first pass; the second uses another one.
-        randomised: whether answers depend on the defence's own draws; then candidates are chosen by
+        randomised: whether answers depend on the defense's own draws; then candidates are chosen by
             many of them, and not by the luck of one. None finds out by asking, on the first inputs
             for which it matters.
-        salt: of the trial: keys the defence's draws and the order in which it is asked.
+        salt: of the trial: keys the defense's draws and the order in which it is asked.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Judge:
 
     @property
     def randomised(self) -> bool:
-        """Whether answers are known to depend on the defence's own draws."""
+        """Whether answers are known to depend on the defense's own draws."""
         return bool(self._randomised)
 
     def draws(self, x: Tensor, rows: Tensor) -> bool:
@@ -94,7 +94,7 @@ class Judge:
     def harm(self, samples: Samples) -> Float[Tensor, " batch"]:
         """How much a candidate does, (B,): below 0 exactly where the answer is right.
 
-        Minus the true class's margin, infinite where there is no answer; of a randomised defence
+        Minus the true class's margin, infinite where there is no answer; of a randomised defense
         minus the share of `SELECTION` draws that are right.
         """
         x, rows = samples.images, samples.positions
@@ -108,7 +108,7 @@ class Judge:
         return lead.masked_fill(answer == -1, torch.inf)
 
     def attackable(self, samples: Samples, clean: Verdict | None = None) -> Bool[Tensor, " batch"]:
-        """Which rows are there to lose: the right ones; of a randomised defence those right at all.
+        """Which rows are there to lose: the right ones; of a randomised defense those right at all.
 
         What one draw gets wrong another may get right.
 
@@ -134,7 +134,7 @@ class Judge:
     ) -> Float[Tensor, " batch"]:
         """How often final inputs are answered rightly (B,): 1 where a row stands, else 0.
 
-        Of a randomised defence the share of `FRESH` draws, which chose nothing.
+        Of a randomised defense the share of `FRESH` draws, which chose nothing.
 
         Args:
             standing: which rows withstood the attack that chose the inputs.
@@ -152,7 +152,7 @@ class Judge:
         return self.answer(x, rows).logits
 
     def redraw(self, x: Tensor, rows: Tensor) -> Float[Tensor, "batch classes"]:
-        """The logits under another draw of the defence's own noise."""
+        """The logits under another draw of the defense's own noise."""
         return self._predict(x, rows, self._batch_size, self.noise.child("redraw")).logits
 
     @full_precision()

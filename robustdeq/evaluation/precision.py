@@ -50,7 +50,7 @@ def flips(
 ) -> Bool[Tensor, " batch"]:
     """Which rows another solver in float64 at 1e-8 labels differently.
 
-    Listed beside the verdicts and never used to change one: what is deployed is judged. A defence
+    Listed beside the verdicts and never used to change one: what is deployed is judged. A defense
     with its own inference is not re-run in float64, nor is a network without an equilibrium.
 
     Raises:

@@ -31,7 +31,7 @@ class Protocol:
         training_seeds: the entrants' seeds that a complete row has.
         adaptive: the template of the columns that the harness derives from what an entrant does at
             inference: its stages on each derived view (see `robustdeq.evaluation.adaptive`). None
-            derives nothing, and then no inference defence ranks.
+            derives nothing, and then no inference defense ranks.
         note: what a reader of the board has to know.
     """
 

@@ -32,7 +32,7 @@ from robustdeq.threats.base import ThreatModel
 def white_box(target: DefendedModel, randomised: bool = False) -> tuple[Stage, ...]:
     """Gradient attacks on every view of the target that applies, the strongest first.
 
-    Nothing here is transferred, not even from the same weights without their defence; the margin
+    Nothing here is transferred, not even from the same weights without their defense; the margin
     needs no number of classes and saturates nowhere.
 
     Args:
@@ -105,7 +105,7 @@ def strongest(
 ) -> Crafted:
     """The most damaging candidate of each image (n, *image) over the stages, and who still stands.
 
-    An image that the judge already gets wrong (of a randomised defence: in every draw) does not
+    An image that the judge already gets wrong (of a randomised defense: in every draw) does not
     stand and is not attacked; a stage without a gradient to follow is left out. Batches are large
     because the last rows to stand are few, and every step of a solve costs something however few
     they are.

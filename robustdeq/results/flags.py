@@ -63,7 +63,7 @@ FLAGS = (
         True,
         "No gradient reached the input.",
         "White-box columns were then random search.",
-        "Remove the detach, or give the defence a `relaxed` path.",
+        "Remove the detach, or give the defense a `relaxed` path.",
     ),
     Flag(
         "gradient-misaligned",
@@ -139,7 +139,7 @@ FLAGS = (
     Flag(
         "input-rewritten",
         False,
-        "The defence changes its input before the network sees it.",
+        "The defense changes its input before the network sees it.",
         "A gradient through the network alone misses that step.",
         "Attack through the rewriting and around it.",
     ),
@@ -176,14 +176,14 @@ FLAGS = (
         True,
         "A black-box attack adds a point or more to the white-box union beyond what a rerun adds.",
         "The gradients then hide something.",
-        "Adapt the white-box attack to the defence.",
+        "Adapt the white-box attack to the defense.",
     ),
     Flag(
         "transfer-beats-white-box",
         True,
         "Transferred inputs alone break a point more of the images than any other column alone.",
         "The gradients then hide something.",
-        "Adapt the white-box attack to the defence.",
+        "Adapt the white-box attack to the defense.",
     ),
     Flag(
         "noise-beats-attack",

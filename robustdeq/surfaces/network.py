@@ -25,7 +25,7 @@ Logits = Callable[[Tensor, Rows], Tensor]  # (x, rows) -> (B, classes)
 
 
 def unchanged(x: Tensor, rows: Rows) -> Tensor:
-    """An input that the defence leaves alone."""
+    """An input that the defense leaves alone."""
     return x
 
 
@@ -182,7 +182,7 @@ class AutogradSurface(NetworkSurface):
 
 
 def network_surface(logits: Logits) -> AutogradSurface:
-    """A network without an equilibrium, or a defence's own differentiable stand-in."""
+    """A network without an equilibrium, or a defense's own differentiable stand-in."""
     cost = Cost()
 
     def counted_logits(x: Tensor, rows: Rows) -> Tensor:

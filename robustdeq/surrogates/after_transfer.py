@@ -1,4 +1,4 @@
-"""Straight through an inference defence, from inputs that were made without it."""
+"""Straight through an inference defense, from inputs that were made without it."""
 
 from dataclasses import dataclass, replace
 
@@ -23,9 +23,9 @@ from robustdeq.threats.base import ThreatModel
 class AfterTransfer(Surrogate):
     """`straight-through`, where a search begins at an input that fools the bare network widely.
 
-    An inference defence that rewrites its input hides the way to a wrong answer from gradients at a
+    An inference defense that rewrites its input hides the way to a wrong answer from gradients at a
     random point. An input that the same weights without it misread by a wide margin is often
-    misread with it, or nearly: from there the gradient straight through the defence, at the
+    misread with it, or nearly: from there the gradient straight through the defense, at the
     rewritten input and the defended state, has a short way to go. Such inputs are found by targeted
     Auto-PGD on the margin, which spends its whole budget on every row.
 

@@ -45,7 +45,7 @@ class Surrogate(Plugin, ABC):
         """A fresh surface, with no memory of any row, and who confirms what is found there.
 
         Args:
-            noise: keys the defence's own draws.
+            noise: keys the defense's own draws.
             sources: the column's other networks, in its order.
         """
 
@@ -55,7 +55,7 @@ class Surrogate(Plugin, ABC):
 
 
 class StateSurrogate(Surrogate):
-    """A view of the states of the equilibrium network behind a defence.
+    """A view of the states of the equilibrium network behind a defense.
 
     What inference does to its input is passed straight through; where inference has a path of its
     own, the gradient is the network's all the same, and the deployed answer confirms.
@@ -93,7 +93,7 @@ def confirmed(
 
 
 def network_behind(target: DefendedModel) -> EquilibriumNetwork:
-    """The equilibrium network behind a defence; `needs_equilibrium` has to have found nothing."""
+    """The equilibrium network behind a defense; `needs_equilibrium` has to have found nothing."""
     assert isinstance(target.classifier, EquilibriumNetwork)
     return target.classifier
 
@@ -118,7 +118,7 @@ def needs_state(target: DefendedModel, state: int) -> str | None:
 
 
 def straight_through(target: DefendedModel, noise: NoiseStream) -> Prepare:
-    """The defence's own `transform`, with the identity as its derivative (Athalye et al. 2018)."""
+    """The defense's own `transform`, with the identity as its derivative (Athalye et al. 2018)."""
     if not target.defense.at_inference.rewrites:
         return unchanged
     stream = noise.child("transform")

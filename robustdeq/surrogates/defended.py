@@ -34,7 +34,7 @@ class Defended(Surrogate):
     For an equilibrium network the exact implicit gradient, or through the solver where a row does
     not converge or was seen to have several equilibria, and everywhere if the deployed solver stops
     short of equilibria; never the adjoint that trained it. An input transform is part of the
-    function and has the identity as its derivative. A defence with its own `infer` is attacked
+    function and has the identity as its derivative. A defense with its own `infer` is attacked
     through its `relaxed` form.
 
     Attributes:
@@ -63,7 +63,7 @@ class Defended(Surrogate):
 
 
 def relaxed_surface(target: DefendedModel, noise: NoiseStream) -> Surface:
-    """The defence's own differentiable stand-in."""
+    """The defense's own differentiable stand-in."""
 
     def relaxed(target: DefendedModel, x: Tensor, draws: RowNoise) -> Tensor:
         return target.defense.relaxed(target, x, draws)
@@ -72,7 +72,7 @@ def relaxed_surface(target: DefendedModel, noise: NoiseStream) -> Surface:
 
 
 def inference_surface(path: Path, target: DefendedModel, noise: NoiseStream) -> Surface:
-    """Logits of the defence's inference by a path of its own.
+    """Logits of the defense's inference by a path of its own.
 
     Equilibria inside are differentiated through their solvers, whatever adjoint they train with.
     What is booked are evaluations of the cell, or of a network that has none.

@@ -28,7 +28,7 @@ class Differences(Surrogate):
     over random signs d_i (simultaneous perturbation; Spall 1992, Uesato et al. 2018, "Adversarial
     risk and the dangers of evaluating weak attacks"), or over the pixels one by one where there are
     no more than `directions` of them, which is the exact gradient up to step^2. Nothing that a
-    defence does to a gradient reaches this one.
+    defense does to a gradient reaches this one.
 
     Attributes:
         directions: n; a visit costs 2 n + 1 answers.

@@ -1,4 +1,4 @@
-"""The mean over a defence's own draws."""
+"""The mean over a defense's own draws."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -14,7 +14,7 @@ from robustdeq.surrogates.base import StateSurrogate
 class StateAverage(StateSurrogate):
     """The head of the mean of z_1 ... z_n and z*, each with the gradient of one step of f.
 
-    The nine feature states of the ensemble defence in Yang, Pang and Liu (2022, "A Closer Look at
+    The nine feature states of the ensemble defense in Yang, Pang and Liu (2022, "A Closer Look at
     the Adversarial Robustness of Deep Equilibrium Models"), with equal weights; their code sums the
     gradients with weights that fall from 8 to 1.
 

@@ -1,4 +1,4 @@
-"""The defence's own differentiable stand-in."""
+"""The defense's own differentiable stand-in."""
 
 from dataclasses import dataclass
 

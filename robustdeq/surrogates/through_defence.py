@@ -1,4 +1,4 @@
-"""Through the inner updates of a defence that optimises its input."""
+"""Through the inner updates of a defense that optimises its input."""
 
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,9 +18,9 @@ from robustdeq.surrogates.defended import inference_surface
 
 @dataclass(frozen=True)
 class ThroughDefence(Surrogate):
-    """The last inner updates of an inference-time defence, unrolled by its own `unrolled`.
+    """The last inner updates of an inference-time defense, unrolled by its own `unrolled`.
 
-    Such defences step along the sign of a gradient, whose derivative is zero. Forward it stays a
+    Such defenses step along the sign of a gradient, whose derivative is zero. Forward it stays a
     sign; backward it is tanh(g / tau), so that small tau follows the gradients near zero, where
     signs flip, and large tau follows all.
 

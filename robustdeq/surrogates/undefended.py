@@ -12,16 +12,16 @@ from robustdeq.surrogates.defended import Defended
 
 @dataclass(frozen=True)
 class Undefended(Surrogate):
-    """The chain without its inference defences, whose inputs are then judged by the whole chain.
+    """The chain without its inference defenses, whose inputs are then judged by the whole chain.
 
-    What such inputs break beyond the white-box columns, the defence had only hidden. A
+    What such inputs break beyond the white-box columns, the defense had only hidden. A
     high-confidence objective (the margin, towards a target) transfers best.
     """
 
     def applies(self, target: DefendedModel) -> str | None:
         if target.defense.stage == "inference":
             return None
-        return f"{target.defense.chain} has no inference defence to remove"
+        return f"{target.defense.chain} has no inference defense to remove"
 
     def bind(self, target: DefendedModel, noise: NoiseStream, sources: Sources = ()) -> Approach:
         approach = Defended().bind(without_inference(target), noise)
@@ -29,5 +29,5 @@ class Undefended(Surrogate):
 
 
 def without_inference(target: DefendedModel) -> DefendedModel:
-    """The same weights without the chain's inference defences."""
+    """The same weights without the chain's inference defenses."""
     return replace(target, defense=trained_part(target.defense))

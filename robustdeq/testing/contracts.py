@@ -1,4 +1,4 @@
-"""The promises of a defence, for `robustdeq check` and for the tests of a third party's package."""
+"""The promises of a defense, for `robustdeq check` and for the tests of a third party's package."""
 
 import inspect
 import json
@@ -33,9 +33,9 @@ LINF, BALL, STEPS = Linf(Fraction(1, 8)), L2(Fraction(1, 2)), 8  # steps of the 
 
 
 class DefenseContract:
-    """What every defence promises, each promise one test.
+    """What every defense promises, each promise one test.
 
-    Subclass it in a test file and name the defence; pytest finds the tests:
+    Subclass it in a test file and name the defense; pytest finds the tests:
 
         class TestMine(DefenseContract):
             defense = Mine(base=Vanilla())
@@ -48,7 +48,7 @@ class DefenseContract:
 
     @cached_property
     def subject(self) -> Subject:
-        """The defence on the small task."""
+        """The defense on the small task."""
         return Subject(self.defense)
 
     def test_card(self) -> None:
@@ -72,7 +72,7 @@ class DefenseContract:
         read = decode(Defense, written)
         if read != self.defense:
             raise ContractViolation(
-                f"written as {written} it is read back as {read!r}; expected an equal defence: "
+                f"written as {written} it is read back as {read!r}; expected an equal defense: "
                 f"let fields be numbers, texts, fractions, tuples or plug-ins"
             )
 

@@ -1,4 +1,4 @@
-"""A defence under test: its networks on a small task, and how their answers are compared."""
+"""A defense under test: its networks on a small task, and how their answers are compared."""
 
 import inspect
 import traceback
@@ -40,7 +40,7 @@ NOISE = NoiseStream(0).child("contract")
 
 @dataclass(frozen=True)
 class Subject:
-    """One defence on a small task, with a fresh network for every question."""
+    """One defense on a small task, with a fresh network for every question."""
 
     defense: Defense
 
@@ -135,21 +135,21 @@ class Subject:
         evaluate(trial, Bench(self.target, "0" * 64, torch.device("cpu")), self.images)
 
     def explain(self, error: BaseException) -> str:
-        """An exception of the defence's own in a sentence, with the line of its file."""
+        """An exception of the defense's own in a sentence, with the line of its file."""
         text = (str(error).splitlines() or ["no message"])[0]
         sentence = f"{type(error).__name__}: {text}"
         frames = traceback.extract_tb(error.__traceback__)
         for file in (inspect.getfile(type(part)) for part in self.defense.parts):
             if lines := [frame.lineno for frame in frames if frame.filename == file]:
                 return f"{sentence}; expected an answer: mend {file}, line {lines[-1]}"
-        return f"{sentence}; expected an answer: mend the defence"
+        return f"{sentence}; expected an answer: mend the defense"
 
 
 @contextmanager
 def same_random_state() -> Iterator[None]:
     """Ask with one and the same global generator, and leave the caller's as it was.
 
-    A defence that reads it then breaks the promise about global random numbers, and no other.
+    A defense that reads it then breaks the promise about global random numbers, and no other.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -184,6 +184,6 @@ def expect_close(answer: Tensor, other: Tensor, bound: float, when: str, remedy:
 
 
 def registered_chains() -> list[str]:
-    """Every registered defence: networks by name, wrappers around the stock DEQ."""
+    """Every registered defense: networks by name, wrappers around the stock DEQ."""
     found = {name: registry.find("defenses", name) for name in registry.names("defenses")}
     return [f"{n}/vanilla" if issubclass(kind, Wrapper) else n for n, kind in found.items()]

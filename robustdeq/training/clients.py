@@ -81,7 +81,7 @@ def client_update(
 
     Args:
         weights: the server's, unchanged by this.
-        memory: what the defence keeps from step to step; it stays with the client.
+        memory: what the defense keeps from step to step; it stays with the client.
 
     Raises:
         SpecError: the budget does not fit the network, or the loss is NaN.

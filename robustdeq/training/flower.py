@@ -27,7 +27,7 @@ from robustdeq.training.loops.federated import train
 def simulate(entrant: Entrant, data: DataSet) -> tuple[Classifier, list[dict[str, Any]]]:
     """Train as `loops.federated.train` does, bit for bit, every client in a process of Flower's.
 
-    What a client's defence keeps from step to step travels with the messages here, so that the
+    What a client's defense keeps from step to step travels with the messages here, so that the
     server can write it down; on real devices it would stay where it is.
 
     Raises:

@@ -21,7 +21,7 @@ class TrainingState:
     """Everything that a training carries from one epoch to the next.
 
     Randomness is keyed by (seed, epoch, sample) and the learning rate by the step, so neither has a
-    state. `memory` is what a defence keeps across epochs; `log` has one row for each look at the
+    state. `memory` is what a defense keeps across epochs; `log` has one row for each look at the
     held-out images.
     """
 

@@ -28,7 +28,7 @@ def optimise(
     """Craft in evaluation mode, then move the weights once; returns the loss before the step.
 
     Args:
-        memory: what the defence keeps from step to step.
+        memory: what the defense keeps from step to step.
         rate: the learning rate of this step.
 
     Raises:

@@ -208,7 +208,7 @@ def _enter(
 
 
 def _randomised(target: DefendedModel, images: Tensor) -> bool:
-    """Whether answers depend on the draws that the defence is handed."""
+    """Whether answers depend on the draws that the defense is handed."""
     rows = torch.arange(len(images), device=images.device)
     first, second = (
         target.predict(images, rows, NoiseStream(0).child("probe", draw)).logits for draw in (0, 1)

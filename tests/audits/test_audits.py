@@ -119,7 +119,7 @@ class TestGradient:
         (measure,) = GRADIENT.examine(case(explicit))
         assert (measure.value, measure.raised) == (0.0, False)
 
-    def test_so_is_a_randomised_defence_under_the_draw_that_its_gradient_is_of(self, honest, case):
+    def test_so_is_a_randomised_defense_under_the_draw_that_its_gradient_is_of(self, honest, case):
         (measure,) = GRADIENT.examine(case(wrapped(Shifting, honest)))
         assert (measure.value, measure.raised) == (0.0, False)
 
@@ -201,7 +201,7 @@ class TestBinarisation:
         """Logits that are constant up to the boundary made a singular system, which ended it."""
         assert PLANT.examine(case(wrapped(Scaled, honest, factor=0.0))) == []
 
-    def test_a_randomised_defence_is_not_asked(self, honest, case):
+    def test_a_randomised_defense_is_not_asked(self, honest, case):
         assert PLANT.examine(case(wrapped(Shifting, honest))) == []
 
 
@@ -218,6 +218,6 @@ class TestEquilibria:
     def test_a_network_without_an_equilibrium_is_not_asked(self, explicit):
         assert Equilibria().applies(explicit) == "explicit has no equilibrium"
 
-    def test_nor_is_a_defence_with_its_own_answer(self, honest):
+    def test_nor_is_a_defense_with_its_own_answer(self, honest):
         assert "own `infer`" in (Equilibria().applies(wrapped(Scaled, honest)) or "")
         assert Equilibria().applies(wrapped(Rounding, honest)) is None

@@ -93,7 +93,7 @@ def test_a_missing_gradient_stops_nothing(honest):
     assert {"missing-gradient", "gradient-misaligned"} <= set(report.flags)
 
 
-def test_a_randomised_defence_is_attacked_as_one(honest, monkeypatch):
+def test_a_randomised_defense_is_attacked_as_one(honest, monkeypatch):
     seen = []
     monkeypatch.setattr(
         "robustdeq.audits.outsiders.white_box",

@@ -1,4 +1,4 @@
-"""Defences that read other states than the answer's: each against its formula written out."""
+"""Defenses that read other states than the answer's: each against its formula written out."""
 
 from dataclasses import replace
 from fractions import Fraction

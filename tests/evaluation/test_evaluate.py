@@ -198,14 +198,14 @@ class TestRefusal:
 
 @dataclass(frozen=True)
 class Planted(Wrapper):
-    """A defence around the trained target whose answer a test spoils."""
+    """A defense around the trained target whose answer a test spoils."""
 
     card: ClassVar[Card] = Card("Planted", "by hand")
 
 
 @dataclass(frozen=True)
 class Stateful(Planted):
-    """More confident with every new image, as an adapting defence may be."""
+    """More confident with every new image, as an adapting defense may be."""
 
     def infer(self, target, x, noise):
         answer = self.base.infer(target, x, noise)
@@ -466,7 +466,7 @@ class TestPrecision:
         assert set(audit["check"]) <= {"float64"}
         assert record.clean == (deployed == DATA.test.labels).double().mean().item()
 
-    def test_a_defence_with_its_own_inference_is_not_asked(self, target):
+    def test_a_defense_with_its_own_inference_is_not_asked(self, target):
         own = DefendedModel(Coupled(base=target.defense), target.classifier, {})
         wrong = (target.classifier.predict(DATA.test.images).labels + 1) % TASK.classes
         assert not flips(own, DATA.test.images, wrong).any()

@@ -1,4 +1,4 @@
-"""Randomised defences: chosen by many draws, and counted over others."""
+"""Randomised defenses: chosen by many draws, and counted over others."""
 
 from dataclasses import dataclass, replace
 from fractions import Fraction

@@ -46,7 +46,7 @@ def protocol(
 
 
 def spec(chain: str) -> dict[str, Any]:
-    """The encoded plug-in of a defence chain."""
+    """The encoded plug-in of a defense chain."""
     name, _, base = chain.partition("/")
     return {"name": name, "version": 1, **({"base": spec(base)} if base else {})}
 

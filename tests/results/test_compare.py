@@ -33,16 +33,16 @@ def test_one_seed_compares_checkpoints_and_says_so(tmp_path):
     assert pair.p == newcombe_p(1, 5, 1, 5)
     assert pair.interval == newcombe(1, 5, 1, 5)
     assert pair.tied
-    assert "compares checkpoints, not defences" in pair.method
+    assert "compares checkpoints, not defenses" in pair.method
 
 
-def test_three_seeds_compare_defences(seeded):
+def test_three_seeds_compare_defenses(seeded):
     pair = compare(seeded, "tiny-v1", "trades/vanilla", "vanilla")
     assert pair.difference == pytest.approx((34 - 1) / 36)
     assert pair.interval.low < pair.difference < pair.interval.high
     assert pair.only_a - pair.only_b == pytest.approx(pair.difference * pair.n)
     assert not pair.tied
-    assert pair.method.startswith("Welch's t test between defences with 3 training seeds")
+    assert pair.method.startswith("Welch's t test between defenses with 3 training seeds")
 
 
 def test_shared_weights_are_compared_pairwise(seeded):

@@ -137,7 +137,7 @@ def test_attacks_outside_the_rules_never_touch_the_figure(tiny, settings):
     assert only(tiny).robust == 6 / 12
 
 
-def test_an_inference_defence_does_not_inherit_the_attacks_on_its_base(tiny):
+def test_an_inference_defense_does_not_inherit_the_attacks_on_its_base(tiny):
     shared = {"checkpoint": "one training"}
     add(tiny, "vanilla", survivors(2), **shared)
     add(tiny, "early-state/vanilla", survivors(6), **shared)

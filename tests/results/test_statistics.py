@@ -114,7 +114,7 @@ def test_the_interval_of_one_seed_is_wilsons():
     assert defense_interval(verdicts) == wilson(31, 50)
 
 
-def test_the_interval_of_a_defence_follows_its_formula():
+def test_the_interval_of_a_defense_follows_its_formula():
     rng = np.random.default_rng(0)
     verdicts = rng.random((4, 60)) < np.array([[0.3], [0.5], [0.6], [0.8]])
     accuracies = [row.sum() / 60 for row in verdicts]
@@ -126,7 +126,7 @@ def test_the_interval_of_a_defence_follows_its_formula():
     assert defense_interval(verdicts) == pytest.approx((max(0, mean - half), min(1, mean + half)))
 
 
-def test_the_interval_of_a_defence_is_never_narrower_than_wilsons():
+def test_the_interval_of_a_defense_is_never_narrower_than_wilsons():
     # Three seeds that agree to the image would otherwise claim to know the accuracy exactly.
     for k in (0, 3, 40):
         verdicts = np.tile(np.arange(40) < k, (3, 1))
@@ -135,24 +135,24 @@ def test_the_interval_of_a_defence_is_never_narrower_than_wilsons():
         assert interval.high >= floor.high
 
 
-def _defences(rng, trials, seeds, n, spread):
-    """Verdicts of defences of accuracy one half, over new seeds and new images each time."""
+def _defenses(rng, trials, seeds, n, spread):
+    """Verdicts of defenses of accuracy one half, over new seeds and new images each time."""
     for _ in range(trials):
         ability = 0.5 + spread * rng.standard_normal((seeds, 1))
         hardness = rng.random(n)
         yield hardness < ability
 
 
-def test_the_interval_of_a_defence_covers_its_accuracy_over_new_seeds_and_images():
+def test_the_interval_of_a_defense_covers_its_accuracy_over_new_seeds_and_images():
     rng = np.random.default_rng(1)
-    intervals = [defense_interval(v) for v in _defences(rng, 1000, 3, 200, 0.05)]
+    intervals = [defense_interval(v) for v in _defenses(rng, 1000, 3, 200, 0.05)]
     coverage = np.mean([low <= 0.5 <= high for low, high in intervals])
     assert 0.935 <= coverage <= 1.0
 
 
-def test_equal_defences_rarely_differ_and_unequal_ones_do():
+def test_equal_defenses_rarely_differ_and_unequal_ones_do():
     rng = np.random.default_rng(2)
-    ours, theirs = (list(_defences(rng, 600, 3, 200, 0.04)) for _ in range(2))
+    ours, theirs = (list(_defenses(rng, 600, 3, 200, 0.04)) for _ in range(2))
     false = np.mean(
         [difference_of_defenses(a, b).p < 0.05 for a, b in zip(ours, theirs, strict=True)]
     )
@@ -164,14 +164,14 @@ def test_equal_defences_rarely_differ_and_unequal_ones_do():
 
 
 def test_shared_weights_sharpen_the_test():
-    # Both defences swing together with the seed; only the pairing sees that one always gains ten.
+    # Both defenses swing together with the seed; only the pairing sees that one always gains ten.
     kept = np.array([[60], [100], [140]])
     a, b = np.arange(200) < kept + 20, np.arange(200) < kept
     assert difference_of_defenses(a, b, paired=True).p < 0.001
     assert difference_of_defenses(a, b).p > 0.05
 
 
-def test_a_defence_does_not_differ_from_itself():
+def test_a_defense_does_not_differ_from_itself():
     verdicts = np.ones((3, 10))
     assert difference_of_defenses(verdicts, verdicts) == (0.0, (0.0, 0.0), 1.0)
 

@@ -243,7 +243,7 @@ class TestMistakes:
         with pytest.raises(SpecError, match="the recipe names no threat"):
             trained(SMALL, recipe=Recipe())
 
-    def test_a_training_defence_around_it_is_refused_with_the_right_order(self):
+    def test_a_training_defense_around_it_is_refused_with_the_right_order(self):
         with pytest.raises(SpecError, match="write 'federated/trades/vanilla'"):
             Trades(base=SMALL)
 

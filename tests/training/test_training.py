@@ -54,7 +54,7 @@ class Undefined(Wrapper):
 
 @dataclass(frozen=True)
 class Twice(Wrapper):
-    """An inference defence: twice the logits."""
+    """An inference defense: twice the logits."""
 
     stage: ClassVar[str] = "inference"
     card: ClassVar[Card] = Card("Twice", "by hand")
@@ -67,7 +67,7 @@ class Twice(Wrapper):
         return replace(answer, logits=target.calibration["factor"] * answer.logits)
 
 
-def test_an_inference_defence_that_its_base_cannot_carry_is_refused_before_training(tmp_path):
+def test_an_inference_defense_that_its_base_cannot_carry_is_refused_before_training(tmp_path):
     store = ResultStore(tmp_path)
     entrant = Entrant(StateEnsemble(Explicit()), RECIPE, data=DATA.training_digest())
     with pytest.raises(SpecError, match="needs the states of an equilibrium network"):
@@ -196,7 +196,7 @@ class TestTrained:
         assert not target.classifier.training
         assert not list(store.entrants.rglob("unfinished*"))
 
-    def test_an_inference_defence_shares_the_weights_of_its_base(self, store, entrant):
+    def test_an_inference_defense_shares_the_weights_of_its_base(self, store, entrant):
         base = ensure_trained(store, entrant, DATA, CPU)
         outer = replace(entrant, defense=Twice(base=self.BASE))
         found = ensure_trained(store, outer, DATA, CPU)
@@ -221,6 +221,6 @@ class TestTrained:
         with pytest.raises(CheckpointError, match=r"entrant.json is damaged .*; delete it"):
             find_trained(store, entrant)
 
-    def test_training_defences_cannot_wrap_inference_ones(self):
+    def test_training_defenses_cannot_wrap_inference_ones(self):
         with pytest.raises(SpecError, match="inference wrappers stand outermost"):
             Trades(base=Twice(base=Defense.from_text("explicit")))

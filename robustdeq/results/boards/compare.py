@@ -59,9 +59,9 @@ class Paired:
 def compare(store: ResultStore, protocol: str, a: str, b: str) -> Paired:
     """Compare two entrants on their common images, under the attacks that both have faced.
 
-    With three training seeds on both sides the comparison is of defences (Welch with the image
+    With three training seeds on both sides the comparison is of defenses (Welch with the image
     variance added; paired where they share weights), else of one checkpoint each (Newcombe's
-    interval, and the p at which it reaches 0), and `method` says so: two seeds of one defence often
+    interval, and the p at which it reaches 0), and `method` says so: two seeds of one defense often
     differ significantly. Interval and p are always of one test.
 
     Raises:
@@ -102,7 +102,7 @@ def _of_defenses(a: Evidence, b: Evidence) -> Paired:
     gaps = one.mean(0) - other.mean(0)
     seeds = min(len(a.members), len(b.members))
     test = "Paired t test, over shared weights," if share_weights(a, b) else "Welch's t test"
-    method = f"{test} between defences with {seeds} training seeds, image variance added."
+    method = f"{test} between defenses with {seeds} training seeds, image variance added."
     return _paired(a, b, paired_test(a, b), method, seeds, gaps)
 
 
@@ -121,7 +121,7 @@ def _of_checkpoints(a: Evidence, b: Evidence) -> Paired:
         difference = difference_over_images(*verdicts)
     method = (
         f"{test} between two checkpoints (training seeds {a.members[one].seed} and "
-        f"{b.members[other].seed}): it compares checkpoints, not defences, which takes "
+        f"{b.members[other].seed}): it compares checkpoints, not defenses, which takes "
         f"{RANKED_SEEDS} seeds of each."
     )
     return _paired(a, b, difference, method, 1, verdicts[0] - verdicts[1])

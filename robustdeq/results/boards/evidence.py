@@ -19,7 +19,7 @@ from robustdeq.spec import canonical
 
 @dataclass(frozen=True)
 class Evidence:
-    """A defence chain with its recipe, over the training seeds that a protocol asks for."""
+    """A defense chain with its recipe, over the training seeds that a protocol asks for."""
 
     entrant: str
     chain: str
@@ -28,13 +28,13 @@ class Evidence:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """Defence, recipe and what else its newest record says of the entrant."""
+        """Defense, recipe and what else its newest record says of the entrant."""
         records = [record for member in self.members for record in member.records]
         return max(records, key=lambda record: record.provenance["created"]).entrant
 
     @property
     def ranks_against(self) -> dict[str, Any] | None:
-        """The defence that alone it may be ranked against; None where that is every row."""
+        """The defense that alone it may be ranked against; None where that is every row."""
         return self.spec.get("control")
 
     @property
@@ -81,7 +81,7 @@ def side_by_side(a: Evidence, b: Evidence) -> tuple[ndarray, ndarray]:
 
 
 def gather(store: ResultStore, protocol: ResolvedProtocol) -> list[Evidence]:
-    """The evidence on every defence with at least one judged required column.
+    """The evidence on every defense with at least one judged required column.
 
     A record belongs to a required column when their specs, the data digest and the threat are
     equal; the earliest one not retracted counts. One on fewer images stands in where there is none

@@ -1,4 +1,4 @@
-"""The leaderboard: one computed line for each defence chain and recipe."""
+"""The leaderboard: one computed line for each defense chain and recipe."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -103,12 +103,12 @@ def standings_of(evidence: list[Evidence], protocol: ResolvedProtocol) -> list[S
 
 
 def paired_test(a: Evidence, b: Evidence) -> Difference:
-    """Test the figures of two defences under the same attacks, on the images judged for both."""
+    """Test the figures of two defenses under the same attacks, on the images judged for both."""
     return difference_of_defenses(*side_by_side(a, b), share_weights(a, b))
 
 
 def share_weights(a: Evidence, b: Evidence) -> bool:
-    """Whether the two were trained once for both, as an inference defence and its base are."""
+    """Whether the two were trained once for both, as an inference defense and its base are."""
     return a.checkpoints == b.checkpoints
 
 
@@ -138,7 +138,7 @@ def _standing(evidence: Evidence, protocol: ResolvedProtocol) -> Standing:
         complete=evidence.complete,
         audited=[m.seed for m in members if _is_audited(m, protocol)],
         flags=_flags(members),
-        # A column that one seed lacks has no figure for the defence.
+        # A column that one seed lacks has no figure for the defense.
         columns={
             name: means[name] if len(each) == len(members) else None
             for name, each in accuracies.items()

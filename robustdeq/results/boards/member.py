@@ -20,7 +20,7 @@ _DEPLOYED = "defended"  # the view of what is deployed, which a stage has where 
 
 @dataclass(frozen=True)
 class Member:
-    """One training seed of a defence, by its newest weights.
+    """One training seed of a defense, by its newest weights.
 
     Verdicts are (n,) over the data slice: 1 survived, 0 broken, between them the share of draws
     that survived where answers are random, NaN not judged. `protocol` is the

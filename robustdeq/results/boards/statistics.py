@@ -50,7 +50,7 @@ def upper_bound(k: int, n: int, confidence: float = 0.95) -> float:
 
 
 def defense_interval(verdicts: ArrayLike) -> Interval:
-    """The 95 % interval of a defence's accuracy over new training seeds and new images.
+    """The 95 % interval of a defense's accuracy over new training seeds and new images.
 
     verdicts (S, n). The variance of the mean is s²/S + u²/n, s² that of the S per-seed
     accuracies and u² that of the n seed-averaged verdicts; the t quantile has Satterthwaite's
@@ -73,7 +73,7 @@ def defense_interval(verdicts: ArrayLike) -> Interval:
 
 
 def difference_of_defenses(a: ArrayLike, b: ArrayLike, paired: bool = False) -> Difference:
-    """Compare two defences, each over at least two training seeds, on the same images.
+    """Compare two defenses, each over at least two training seeds, on the same images.
 
     a (S_a, n), b (S_b, n). Welch (1947, Biometrika 34:28) on the per-seed accuracies, with the
     variance over images of the seed-averaged per-image difference, over n, added: seeds and images

@@ -1,4 +1,4 @@
-"""A zoo of impostors: defences that look robust and are not, one trick per file."""
+"""A zoo of impostors: defenses that look robust and are not, one trick per file."""
 
 from robustdeq.testing.impostors.base import Form as Form
 from robustdeq.testing.impostors.base import Impostor as Impostor

@@ -1,4 +1,4 @@
-"""What an evaluator reports who trusts the gradient that a defence offers."""
+"""What an evaluator reports who trusts the gradient that a defense offers."""
 
 import torch
 from jaxtyping import Int

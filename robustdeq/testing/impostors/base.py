@@ -14,7 +14,7 @@ from robustdeq.models.base import Classifier, Deployment, Prediction
 from robustdeq.models.equilibrium_network import EquilibriumNetwork
 from robustdeq.noise import NoiseStream, RowNoise
 
-# (the twin's network, x (B, *image), the defence's draws) -> logits (B, classes), in x's graph as
+# (the twin's network, x (B, *image), the defense's draws) -> logits (B, classes), in x's graph as
 # the trick's author wants it to be differentiated. Without gradients it is what is deployed.
 Answer = Callable[[Classifier, Tensor, RowNoise], Tensor]
 Disguise = Callable[[DefendedModel], DefendedModel]  # the honest twin -> the impostor
@@ -36,7 +36,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Impostor:
-    """A defence that looks robust and is not.
+    """A defense that looks robust and is not.
 
     Attributes:
         hides: what an evaluator who trusts its gradient does not see.
@@ -56,7 +56,7 @@ class Impostor:
 
 @dataclass(frozen=True)
 class Dressed(Wrapper):
-    """An inference defence that answers by a trick, and says nothing of any solver."""
+    """An inference defense that answers by a trick, and says nothing of any solver."""
 
     stage: ClassVar[Stage] = "inference"
     card: ClassVar[Card] = Card("An impostor", "made up to be caught")
@@ -100,7 +100,7 @@ class Lone(Defense):
 
 
 def wrapped(answer: Answer) -> Disguise:
-    """A trick as an inference defence around the twin."""
+    """A trick as an inference defense around the twin."""
     return lambda twin: DefendedModel(Dressed(twin.defense, answer), twin.classifier, {})
 
 

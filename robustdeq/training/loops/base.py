@@ -1,4 +1,4 @@
-"""The contract of a training loop, and the one way to run what a defence asks for."""
+"""The contract of a training loop, and the one way to run what a defense asks for."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -19,8 +19,8 @@ from robustdeq.training.central import build
 class Loop(Plugin, ABC):
     """How an entrant's weights come about: on one machine, or on several that share no images.
 
-    A loop has no fields: what it needs to know it reads from the entrant's defence and recipe, so
-    that both stay the whole specification of the weights. A defence names its loop in the class
+    A loop has no fields: what it needs to know it reads from the entrant's defense and recipe, so
+    that both stay the whole specification of the weights. A defense names its loop in the class
     attribute `loop`.
     """
 
@@ -80,7 +80,7 @@ def train(
     resume: Path | None = None,
     progress: Progress = unseen,
 ) -> tuple[Classifier, list[dict[str, Any]]]:
-    """Train with the loop that the entrant's defence names; arguments and errors are the loop's."""
+    """Train with the loop that the entrant's defense names; arguments and errors are the loop's."""
     return _loop(entrant).train(entrant, data, device, resume, progress)
 
 

@@ -188,7 +188,7 @@ class _Run:
         ]  # fmt: skip
 
     def _memory(self, client: Client) -> dict[str, Tensor]:
-        """What this client's defence kept; a server never reads it."""
+        """What this client's defense kept; a server never reads it."""
         mark = f"{client.number}/"
         kept = self.state.memory.items()
         return {name[len(mark) :]: value for name, value in kept if name.startswith(mark)}

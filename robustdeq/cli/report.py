@@ -3,8 +3,6 @@
 import argparse
 import sys
 from argparse import Namespace
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,6 +54,7 @@ def _report(options: Namespace) -> int:
 
 def _page(store: ResultStore, options: Namespace) -> "Page":
     from robustdeq.results import report
+    from robustdeq.results.reports.base import Report
 
     if not options.of:
         return report(store, protocol_of(store, options.protocol), options.entrants)
@@ -63,27 +62,13 @@ def _page(store: ResultStore, options: Namespace) -> "Page":
         raise SpecError(
             f"--of {options.of} tells of all entrants; leave out {' '.join(options.entrants)}"
         )
-    pages = _pages(store, options.protocol)
-    if options.of not in pages:
-        raise UnknownName("report", options.of, pages)
-    return pages[options.of]()
-
-
-def _pages(store: ResultStore, protocol: str | None) -> "dict[str, Callable[[], Page]]":
-    """What `--of` may name, each to be asked for its page."""
-
-    def of_one(page: "Callable[[ResultStore, str], Page]") -> "Page":
-        return page(store, protocol_of(store, protocol))
-
-    across = {
-        name: partial(report().page, store, protocol or "")
-        for name, report in reports().items()
-        if report.across
-    }
-    single = {name: report for name, report in reports().items() if not report.across}
-    return across | {
-        name: partial(of_one, kind().page) for name, kind in (single | goals_with_pages()).items()
-    }
+    tellers = {**reports(), **goals_with_pages()}
+    if options.of not in tellers:
+        raise UnknownName("report", options.of, tellers)
+    teller = tellers[options.of]()
+    if isinstance(teller, Report) and teller.across:
+        return teller.page(store, options.protocol or "")
+    return teller.page(store, protocol_of(store, options.protocol))
 
 
 def reports() -> "dict[str, type[Report]]":

@@ -16,7 +16,7 @@ from robustdeq.entrant import Entrant
 from robustdeq.errors import StoreError
 from robustdeq.evaluation.protocol import load_protocol
 from robustdeq.evaluation.roster import load_entries
-from robustdeq.results.store import result_store as store
+from robustdeq.results.store import protocols as stored_protocols
 from robustdeq.results.store.result_store import ResultStore
 from robustdeq.training.central import build
 from robustdeq.training.checkpoint import save_checkpoint
@@ -118,20 +118,20 @@ def test_two_runs_may_store_the_same_protocol_at_once(folder, tmp_path, monkeypa
     resolved = json.loads((folder / "runs/protocols/tiny.json").read_text())
     del resolved["schema"]
     mine, theirs = ResultStore(tmp_path), ResultStore(tmp_path)
-    write_once = store.write_once
+    write_once = stored_protocols.write_once
 
     def late(path: Path, content: bytes) -> None:
-        monkeypatch.setattr(store, "write_once", write_once)
+        monkeypatch.setattr(stored_protocols, "write_once", write_once)
         theirs.write_protocol("tiny", their)
         write_once(path, content)
 
     their = {**resolved, "training_seeds": [0, 1]}
-    monkeypatch.setattr(store, "write_once", late)
+    monkeypatch.setattr(stored_protocols, "write_once", late)
     with pytest.raises(StoreError, match="holds another protocol"):
         mine.write_protocol("tiny", resolved)
     shutil.rmtree(tmp_path / "protocols")
     their = resolved
-    monkeypatch.setattr(store, "write_once", late)
+    monkeypatch.setattr(stored_protocols, "write_once", late)
     assert mine.protocol(mine.write_protocol("tiny", resolved).stem) == theirs.protocol("tiny")
 
 

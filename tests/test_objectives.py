@@ -11,6 +11,7 @@ from robustdeq.objectives.cross_entropy import CrossEntropy
 from robustdeq.objectives.dlr import DLR
 from robustdeq.objectives.margin import Margin
 from robustdeq.objectives.transient_margin import TransientMargin
+from robustdeq.samples import Samples
 from robustdeq.surfaces.equilibrium import EquilibriumSurface
 from robustdeq.testing.toys import TASK, tiny_deq
 
@@ -129,7 +130,7 @@ def test_an_attack_with_an_objective_that_writes_is_refused():
     x, y = torch.rand(2, *TASK.shape), torch.tensor([0, 1])
     for ask in (surface.value, surface.value_and_grad):
         with pytest.raises(ContractViolation, match="'writes' wrote into the logits"):
-            ask(x, y, Writes("logits"), None)
+            ask(Samples.of(x, y), Writes("logits"))
 
 
 @pytest.mark.parametrize(

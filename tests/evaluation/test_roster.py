@@ -32,7 +32,7 @@ def test_every_column_of_a_limited_entry_attacks_at_most_so_many_images(listed, 
     (entry,) = load_entries(str(listed))
     data = protocol.load_data()
     entrant = protocol.entered(entry.entrant, data)
-    ensure_trained(ResultStore(tmp_path), entrant, data, torch.device("cpu"), None)
+    ensure_trained(ResultStore(tmp_path), entrant, data, torch.device("cpu"))
     whole = Row(protocol, entrant, tmp_path, "cpu").missing(len(data.test))
     cut = Row(protocol, entrant, tmp_path, "cpu", first=entry.images).missing(len(data.test))
     assert {trial.column.images for trial in whole} == {None, 200}

@@ -3,9 +3,9 @@
 import warnings
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from robustdeq.errors import UnknownName
+from robustdeq.errors import SpecError, UnknownName
 from robustdeq.results.boards.compare import Paired
 from robustdeq.results.boards.compare import compare as compare_entrants
 from robustdeq.results.boards.leaderboard import Standing
@@ -85,7 +85,7 @@ def attack(
 
     Raises:
         DataError: images or labels that do not fit the model, or that no model may be given.
-        SpecError: a name or a radius is not right.
+        SpecError: a name or a radius is not right, or an argument is of another kind.
         ContractViolation: the model cannot be copied, or the attack breaks its contract.
     """
     from robustdeq.attacks.base import Attack
@@ -101,6 +101,7 @@ def attack(
     from robustdeq.threats.base import ThreatModel, radius
 
     chosen = decode(Attack, attack, "attack") if isinstance(attack, str) else attack
+    _require_kinds(model, chosen, seed, salt)
     threat = decode(ThreatModel, {"name": norm, "eps": str(radius(eps))}, "threat")
     with own_surroundings():
         unasked = settled(copied(model))
@@ -113,6 +114,25 @@ def attack(
         found = run(each.attacked, each.judge, samples, threat, (stage,), seed)
         right = found.survival if each.judge.randomised else found.verdict.right
         return found.crafted.x, right
+
+
+def _require_kinds(model: Any, attack: Any, seed: Any, salt: Any) -> None:
+    """
+    Raises:
+        SpecError: one of them is of another kind.
+    """
+    from robustdeq.attacks.base import Attack
+    from robustdeq.defenses.base import DefendedModel
+
+    wanted = (
+        ("model", model, DefendedModel, "a DefendedModel, such as `load_model` returns"),
+        ("attack", attack, Attack, "a name, or an attack such as PGD(steps=40)"),
+        ("seed", seed, int, "a whole number"),
+        ("salt", salt, str, "a text"),
+    )
+    for name, value, kind, told in wanted:
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise SpecError(f"{name} is of the type {type(value).__name__}; expected {told}")
 
 
 def _warn(findings: "list[Finding]") -> None:

@@ -53,6 +53,8 @@ def find_trained(store: ResultStore, entrant: Entrant) -> Trained | None:
         return None
     try:
         facts = json.loads(read_text(path))
+        if not isinstance(facts["calibration"], dict):
+            raise TypeError(f"its calibration is {facts['calibration']!r}")
         return Trained(facts["checkpoint"], facts["calibration"], facts.get("randomised", False))
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it to train again") from None

@@ -1,6 +1,7 @@
 """The one attack: what it says is what a judge says of what it returns, and nothing else moves."""
 
 import copy
+import inspect
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar
@@ -17,7 +18,7 @@ from robustdeq.attacks.square import Square
 from robustdeq.defenses.base import Card, DefendedModel, Wrapper
 from robustdeq.defenses.vanilla import Vanilla
 from robustdeq.entrant import Entrant, Recipe
-from robustdeq.errors import ContractViolation
+from robustdeq.errors import ContractViolation, SpecError
 from robustdeq.evaluation.bench import Bench
 from robustdeq.evaluation.column import Column, Stage
 from robustdeq.evaluation.evaluate import evaluate
@@ -363,3 +364,23 @@ def test_a_view_that_changes_weights_is_told(honest):
     bench = Bench(lambda: copy.deepcopy(honest), "0" * 64, CPU)
     with pytest.raises(ContractViolation, match="changed the weights"):
         evaluate(trial, bench, DATA.test)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"attack": 3}, "attack is of the type int; expected a name, or an attack"),
+        ({"seed": "a"}, "seed is of the type str; expected a whole number"),
+        ({"seed": True}, "seed is of the type bool"),
+        ({"salt": 5}, "salt is of the type int; expected a text"),
+    ],
+)
+def test_an_argument_of_another_kind_is_told(wrong, said, honest):
+    attack = inspect.unwrap(robustdeq.attack)  # as users have it: types are checked in tests alone
+    with pytest.raises(SpecError, match=said):
+        attack(honest, X, Y, eps=EPS, **wrong)
+
+
+def test_a_bare_network_is_told_what_to_become(honest):
+    with pytest.raises(SpecError, match=r"expected a DefendedModel, such as"):
+        robustdeq.attack(honest.classifier, X, Y, eps=EPS)
